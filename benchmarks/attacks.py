@@ -1,15 +1,15 @@
-"""Attack the product in ways that are drawn from a seed, and count what broke.
+"""Attack the product in ways drawn from a seed, and count what broke.
 
     python benchmarks/attacks.py --seed 0 --count 200
-    python benchmarks/attacks.py --seed 0 --kind A --only 17    (one attack again)
+    python benchmarks/attacks.py --seed 0 --kind A --only 17    (repeat one attack)
 
-Kinds: A, a provider that lies; B, input that explodes; C, texts that act where they are shown; D,
+Kinds: A, a provider that lies; B, input that explodes; C, texts that take effect when shown; D,
 inputs that change during a run, and remotes that lack objects; E, artifacts that were edited
 together with dvc.lock; F, secrets in every place and encoding; G, broken surroundings. Each attack
 runs the program in a process with a limit of 1.5 GB and 60 s. It is *broken* if it crashes, hangs,
-passes a limit or the cap, is silently wrong or leaks; *rough* if it ends with a traceback, too many
-words or no remedy; otherwise *held*. With `--patience`, the limit of 60 s is one of processor time,
-and wall-clock time may be longer.
+exceeds a limit or the cap, is silently wrong or leaks; *rough* if it ends with a traceback, too
+many words or no remedy; otherwise *held*. With `--patience`, the limit of 60 s applies to processor
+time, and wall-clock time may be longer.
 """
 
 import argparse

@@ -6,7 +6,7 @@
 Each step runs in its own process, and imports count. datasketch does what its documentation shows:
 for each record, it queries and then inserts a MinHash of the text's pieces of five characters, with
 the same threshold and number of permutations, and without an exact comparison. Since it is slow, it
-may use only the first records of the pool: its time and memory grow in proportion to the records.
+can be limited to the pool's first records: its time and memory grow in proportion to the records.
 """
 
 import argparse

@@ -25,8 +25,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.embed.encode import encode_all
-from tasks.embed.encoder_spec import Precision
+from tasks.embed.encoder import encode_all
+from tasks.embed.load_encoder import Precision
 from tasks.embed.model_source import find_model
 from tasks.embed.pool_texts import PoolText
 from tasks.lib.core.dvc_yaml import load_yaml

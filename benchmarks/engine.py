@@ -5,8 +5,8 @@
     python benchmarks/engine.py POOL.jsonl ray --embed -S embed.precision=bfloat16
 
 This is the processor time of the driver alone, with the cluster already running; more workers
-cannot reduce it. The table also has a digest of the outputs. Embed is slow, so it is measured only
-with --embed.
+cannot reduce it. The table also shows a digest of the outputs. Embed is slow, so it is measured
+only with --embed.
 """
 
 import argparse

@@ -4,8 +4,8 @@
 #     bash benchmarks/evaluate_gpu.sh MODEL POOL TEST FOLDER
 #
 # MODEL is a name on the hub or a folder, POOL and TEST are files with outputs, and FOLDER gets the
-# results. It needs `pip install -c constraints.txt -e '.[train]'`, changes params.yaml, and can be run
-# again after it was stopped: finished selections and models are kept. The selections need no key.
+# results. It needs `pip install -c constraints.txt -e '.[train]'`, changes params.yaml, and can be
+# rerun after being stopped: finished selections and models are kept. The selections need no key.
 # MINUTES limits the evaluation, which comes last (10 if not set).
 set -euo pipefail
 model=$1 pool=$2 test=$3 folder=$4

@@ -4,8 +4,8 @@
 
 Each cycle begins with the same workspace, in which the stages before the judge have run. It kills
 the step, DVC, the flow, the command, the worker that started the flow, or the Prefect server, in
-turn. A resumed run must buy no answer twice except those of calls that were in flight, and must end
-with the bytes of a run that nobody disturbed.
+turn. A resumed run must buy no answer twice, except for calls that were in flight, and its outputs
+must be byte-identical to those of an undisturbed run.
 """
 
 import argparse

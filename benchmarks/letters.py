@@ -4,9 +4,9 @@
     python benchmarks/letters.py report /tmp/letters.jsonl
     python benchmarks/letters.py simulate WORKSPACE
 
-`collect` sends prompts of a workspace to the local model, each in all rotations, and prompts whose
-candidates have no content; it continues a file that exists. `report` compares ways to remove the
-bias of letters. `simulate` does the same for judges of known skill and bias, as judges.py does.
+`collect` sends a workspace's prompts to the local model, each in all rotations, and prompts whose
+candidates have no content; it resumes an existing file. `report` compares ways to remove the
+letters' bias. `simulate` does the same for judges of known skill and bias, as judges.py does.
 """
 
 import argparse

@@ -1,8 +1,7 @@
-"""Measure what judging costs in addition to the model: rate of calls, journal, memory.
+"""Measure what judging costs in addition to the model: the rate of calls, and the journal.
 
     python benchmarks/llm.py rate       # calls per second to a server that takes half a second
     python benchmarks/llm.py journal    # time to reserve, store and look up an answer
-    python benchmarks/llm.py memory     # peak memory of a process that judges with stored answers
 
 Each command prints Markdown. The server runs in its own process and does almost nothing.
 """
@@ -11,7 +10,6 @@ import asyncio
 import json
 import multiprocessing
 import os
-import resource
 import sys
 import tempfile
 import time
@@ -33,9 +31,8 @@ from tasks.lib.journal.models import Answer, Call, Refused
 from tasks.lib.journal.schema import connect
 from tasks.llm_select.cascade import JudgeSettings, RouteCascade
 from tasks.llm_select.judge import Judge
-from tasks.llm_select.judging import judge_prompts
 from tasks.llm_select.prompt import read_prompt
-from tasks.llm_select.verdicts import Judged, Members, Question
+from tasks.llm_select.verdicts import Members, Question, ignore
 
 LATENCY_S = 0.5
 CONCURRENCY = 64
@@ -140,7 +137,7 @@ def rate(n: int = 1000, n_runs: int = 3) -> None:
     for _ in range(n_runs):
         with tempfile.TemporaryDirectory() as folder:
             start_s, cpu_s = time.monotonic(), time.process_time()
-            asyncio.run(judged(route, Path(folder), lambda judge: judge(questions(n))))
+            asyncio.run(judged(route, Path(folder), lambda judge: judge(questions(n), ignore)))
             took_s, cpu_s = time.monotonic() - start_s, time.process_time() - cpu_s
         share = n / took_s / ideal
         print(f"| ours | {took_s:.1f} | {n / took_s:.0f} | {share:.0%} | {1e3 * cpu_s / n:.1f} |")
@@ -159,9 +156,11 @@ def journal(n: int = 20_000, n_resumed: int = 100_000) -> None:
     print(f"| ms per answer, {CONCURRENCY} at a time | {1e3 * crowd_s:.2f} |")
     with tempfile.TemporaryDirectory() as folder:
         fill(Path(folder), n_resumed)
-        start_s = time.monotonic()
-        asyncio.run(judged(route_to(9), Path(folder), lambda judge: judge(questions(n_resumed))))
-        print(f"| s to resume {n_resumed:,} answers | {time.monotonic() - start_s:.1f} |")
+        start_s = time.process_time()
+        work = judged(route_to(9), Path(folder), lambda judge: judge(questions(n_resumed), ignore))
+        asyncio.run(work)
+        took_s = time.process_time() - start_s
+        print(f"| CPU s to judge {n_resumed:,} prompts again | {took_s:.1f} |")
 
 
 async def _buy(book: Journal, numbers: range, concurrency: int) -> float:
@@ -195,41 +194,6 @@ def fill(folder: Path, n: int) -> None:
         db.execute("COMMIT")
 
 
-def memory() -> None:
-    """Measure the peak memory of a process that judges, for growing numbers of prompts."""
-    print("| prompts | s | MiB before | peak MiB | KiB per prompt |\n|---|---|---|---|---|")
-    context = multiprocessing.get_context("spawn")
-    for n in (1_000, 10_000, 100_000):
-        with tempfile.TemporaryDirectory() as folder:
-            filling = context.Process(target=fill, args=(Path(folder), n))
-            filling.start()
-            filling.join()
-            measured = context.Process(target=_remember, args=(Path(folder), n))
-            measured.start()
-            measured.join()
-
-
-def _remember(folder: Path, n: int) -> None:
-    before = _peak_mib()
-    start_s = time.monotonic()
-    prompts = [np.arange(i * SIZE, (i + 1) * SIZE) for i in range(n)]
-
-    async def select(judge: Judge) -> None:  # if it returned the result, `signal` would print it
-        results.append(await judge_prompts(prompts, 1, 0, 0, judge))
-
-    results: list[Judged] = []
-    asyncio.run(judged(route_to(9), folder, select))
-    took_s, peak = time.monotonic() - start_s, _peak_mib()
-    kib_per_prompt = 1024 * (peak - before) / n
-    print(
-        f"| {n:,} | {took_s:.0f} | {before:.0f} | {peak:.0f} | {kib_per_prompt:.1f} |", flush=True
-    )
-
-
-def _peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 if __name__ == "__main__":
     os.chdir(Path(__file__).parent.parent)
-    {"rate": rate, "journal": journal, "memory": memory}[sys.argv[1]]()
+    {"rate": rate, "journal": journal}[sys.argv[1]]()

@@ -20,7 +20,7 @@ from typing import NamedTuple, Self
 import pyarrow as pa
 from ruamel.yaml import YAML
 
-from tasks.dedupe.duplicates import COLUMNS
+from tasks.dedupe.find_duplicates import COLUMNS
 from tasks.dedupe.step import PoolBatches, check, dedupe
 from tasks.lib.executor import Executor
 

@@ -1,6 +1,6 @@
-"""A small workspace that is ready for a judge that costs money, for benchmarks of whole runs.
+"""Make a small workspace that is ready for a judge that costs money, to benchmark whole runs.
 
-It has a part of the sample, and the stages from `fetch` to `choose`; those before `llm_select` have
+It has part of the sample, and the stages from `fetch` to `choose`; those before `llm_select` have
 run. Later stages read only files, and would take most of the time of a run this small.
 """
 

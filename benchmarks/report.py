@@ -1,4 +1,4 @@
-"""Measure time, peak memory and size of the report of a made-up pool, for the largest page.
+"""Measure the time, peak memory and size of a made-up pool's report, for the largest page.
 
     python benchmarks/report.py 50000 3000
 

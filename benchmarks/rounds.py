@@ -1,4 +1,4 @@
-"""Ways to select more records than prompts: coverage and quality for three judges.
+"""Compare ways to select more records than prompts: coverage and quality for three judges.
 
     python benchmarks/rounds.py WORKSPACE
 

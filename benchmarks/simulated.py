@@ -1,4 +1,4 @@
-"""Simulate judges of real records: pools, votes, and judge scores by the project's own code.
+"""Simulate judges of real records: pools, votes, and judge scores from the project's own code.
 
 No model is called. Each record gets a made-up quality, and a judge sees this quality with noise.
 Half of the noise (in variance) is the judge's lasting error about the record; the other half is

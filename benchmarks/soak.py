@@ -1,11 +1,11 @@
-"""Run scheduled runs against one Prefect server for a long time, with a fault in a third of them.
+"""Schedule runs on one Prefect server for a long time, with a fault in a third of them.
 
     python benchmarks/soak.py --runs 50 --keep FOLDER
 
 `prefect server start`, `selectllm serve` and `mlflow server` run throughout. The runs are created
 one after the other, as a schedule creates them, and each has new prompts to send. Faults, drawn
 from a seed: the provider fails, a process of the run is killed, MLflow does not answer. After each
-run, the memory, open files and processes of the servers are measured, and the sizes of the
+run, the servers' memory, open files and processes are measured, and the sizes of the
 databases. The last lines compare the beginning with the end.
 """
 

@@ -1,10 +1,10 @@
-"""Measure how fast and how large the training of `selectllm evaluate` is, and whether it repeats.
+"""Measure the speed and memory use of training in `selectllm evaluate`, and if it is repeatable.
 
     python benchmarks/tune.py MODEL POOL [N_RECORDS]
 
-It trains one model on the first records of a pool with outputs, twice by our code and once by a
-plain loop in torch with batches of the same size, each in its own process. It prints tokens per
-second, the peak memory, and whether both adapters of our code have the same bytes. It needs
+It trains one model on the first records of a pool with outputs, twice with our code and once with
+a plain loop in torch with batches of the same size, each in its own process. It prints tokens per
+second, the peak memory, and whether both adapters from our code are byte-identical. It needs
 selectllm[train].
 """
 

@@ -19,7 +19,7 @@ import typer
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from flows.cli.app import app  # noqa: E402
+from flows.cli.commands import app  # noqa: E402
 from tasks.evaluate import tables  # noqa: E402
 from tasks.lib.core import schemas  # noqa: E402
 from tasks.lib.core.params import read_params  # noqa: E402
@@ -32,7 +32,7 @@ from tasks.lib.documents import (  # noqa: E402
     usage,
     validation,
 )
-from tasks.lib.gateway.deployment import Deployment  # noqa: E402
+from tasks.lib.gateway.deployment_settings import Deployment  # noqa: E402
 
 PAGES = ROOT / "docs" / "reference"
 MARKER = "<!-- docs/make_reference.py writes the rest: edit its sources, then run it. -->"

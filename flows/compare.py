@@ -25,9 +25,9 @@ from flows.pages import publish, publish_results
 from flows.stage_task import Done, Run
 from flows.tracking import markdown, paper
 from flows.tracking.comparison import Outcome, VariantState
+from flows.tracking.leading_metrics import leading
 from flows.tracking.log_comparison import log_comparison
 from flows.tracking.log_run import EndedRun, output_hashes
-from flows.tracking.metrics import leading
 from flows.tracking.store import prepare
 from tasks.lib.core.dvc_yaml import Graph, read_graph
 from tasks.lib.core.errors import CurationError, VariantFailed
@@ -57,7 +57,7 @@ def compare(override: list[str] | None = None) -> State[None] | None:
                 for variant, path in zip(variants, workspaces, strict=True)
             ]
             outcomes, ends = [outcome for outcome, _ in ended], [end for _, end in ended]
-            publish(markdown.comparison(outcomes), "comparison")
+            publish(markdown.comparison(outcomes), "comparison", "The variants side by side")
             tables = paper.write_tables(user_workspace, outcomes)
             address = log_comparison(user_workspace, outcomes, ends, tables)
             console.comparison(outcomes, address, tables)
@@ -85,7 +85,7 @@ def _state(outcomes: Sequence[Outcome]) -> State[None] | None:
 def _run_variant(variant: Variant, run: Run) -> tuple[Outcome, EndedRun]:
     """Run one variant as its own flow, which ends at once if DVC reports no changes.
 
-    The id of the run is that of this flow's run.
+    The run has the same id as its flow run in Prefect.
     """
     graph = read_graph(run.workspace)
     done: dict[str, Done] = {}

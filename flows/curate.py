@@ -102,7 +102,7 @@ def _workspace(user_workspace: Path, sets: Sequence[str]) -> Path:
     for key, old, new in changes:
         get_run_logger().info("Only for this run: %s = %r (params.yaml: %r)", key, new, old)
     get_run_logger().info("This run works in %s", visible_line(str(workspace)))
-    publish(markdown.parameters(read_graph(workspace), workspace, changes), "parameters")
+    _publish_parameters(workspace, changes)
     return workspace
 
 
@@ -111,8 +111,13 @@ def _clone(user_workspace: Path, commit: str, sets: Sequence[str]) -> Path:
     workspace = clean_clone(user_workspace, commit)
     changes = overrides.apply(workspace, sets)
     get_run_logger().info("This run works in %s", visible_line(str(workspace)))
-    publish(markdown.parameters(read_graph(workspace), workspace, changes), "parameters")
+    _publish_parameters(workspace, changes)
     return workspace
+
+
+def _publish_parameters(workspace: Path, changes: Sequence[overrides.Change]) -> None:
+    text = markdown.parameters(read_graph(workspace), workspace, changes)
+    publish(text, "parameters", "What this run sets, and where its results are")
 
 
 def _run_all(graph: Graph, run: Run) -> None:
@@ -122,7 +127,7 @@ def _run_all(graph: Graph, run: Run) -> None:
     logged = log_run(EndedRun(graph, run, done, used_answers))
     identity = replace(identify(run.id, run.workspace), mlflow_run_id=logged.run_id)
     identity.write(run.workspace)
-    publish(markdown.identity(identity, logged.run_page), "identity")
+    publish(markdown.identity(identity, logged.run_page), "identity", "Its MLflow page and commit")
     announce_failure(run.workspace, done)
     raise_failure(done)
     publish_results(graph, run.workspace)
@@ -200,7 +205,7 @@ def run_as_program(run_flow: Callable[[], State[Any]]) -> int:
 
 
 def _prefect_failed(error: Exception) -> DataError:
-    """Describe the failure of Prefect's API, instead of a traceback of its client."""
+    """Describe a failure of Prefect's API, to replace its client's traceback."""
     what = str(error).partition("\n")[0].partition(" stdout:")[0] or type(error).__name__
     fix = "Run `selectllm doctor`, then run this again to continue; finished stages are Cached."
     return DataError(f"the API failed: {what}", where="Prefect", fix=fix)

@@ -1,7 +1,7 @@
 """The flow of `selectllm evaluate`: fine-tune on the selection and on random records, and compare.
 
-It runs a graph of its own in a workspace of its own (see flows/dvc/evaluation.py). The command runs
-this module as a supervised program.
+It runs its own graph in its own workspace (see flows/dvc/evaluation.py). The command runs this
+module as a supervised program.
 """
 
 import sys
@@ -35,7 +35,7 @@ PLAN = "--plan"
 def evaluate(override: list[str] | None = None, plan: bool = False) -> State[None] | None:
     """Fine-tune a model on each arm in the evaluate section, and compare the models.
 
-    Models that are trained are not trained again.
+    Models that have already been trained are not trained again.
 
     Args:
         override: Keys of the evaluate section to set for this evaluation, each as key=value.
@@ -46,7 +46,7 @@ def evaluate(override: list[str] | None = None, plan: bool = False) -> State[Non
         with evaluation_workspace(user_workspace, override or []) as space:
             if space.stale:
                 get_run_logger().warning(
-                    "The selection is out of date (stages %s): run `selectllm run` to renew it",
+                    "The selection is out of date (stages %s): run `selectllm run` to update it",
                     ", ".join(space.stale),
                 )
             run = Run(space.path, str(flow_run.id), space.lock, user_workspace)
@@ -74,7 +74,7 @@ def _end(run: Run, graph: Graph, done: Mapping[str, Done]) -> None:
         return
     table = show_evaluation.markdown(result)
     if any(end.state.name == "Completed" for end in done.values()):
-        publish(table, "evaluation")
+        publish(table, "evaluation", "What the fine-tuned models say")
         log_evaluation(run, result, folder, table, took_s(done))
     show_evaluation.result(result, folder)
 

@@ -1,7 +1,7 @@
 """Identify a run in Prefect, in its workspace and in MLflow, with links between them.
 
-The id of a run is that of its flow run in Prefect. MLflow has it as a tag, and the state folder of
-the run's workspace has it in run.json. DVC's lock has no run id, since equal runs have equal locks;
+The id of a run is that of its flow run in Prefect. MLflow records it as a tag, and the state folder
+of the run's workspace in run.json. DVC's lock has no run id, since equal runs have equal locks;
 so the hash of the lock is the link between a commit and its runs.
 """
 

@@ -1,4 +1,4 @@
-"""End in Prefect what a killed run left there, since it could not report its own end.
+"""Close in Prefect what a killed run left open there, since it could not report its own end.
 
 Prefect itself would show such a run as Running for ever.
 """
@@ -25,7 +25,7 @@ UNFINISHED = {StateType.RUNNING, StateType.CANCELLING}
 
 
 def claim(workspace: Path, run_id: str) -> None:
-    """Note that a run works in a workspace, and end the run before it if that was killed.
+    """Record that a run is working in a workspace, and close the previous run if it was killed.
 
     The caller holds the lock of the workspace, so no other run works there.
     """

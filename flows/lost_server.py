@@ -1,7 +1,7 @@
 """End a run soon after the Prefect server that it started for itself dies.
 
 Prefect's client would try to reach that server for a minute in each request, and for five minutes
-in all, although a dead server of this kind is never started again.
+in all, although a dead server of this kind is never restarted.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from flows.cli import console
 from flows.cli.supervise import STOP_WITHIN_S, WATCH_EVERY_S
 from tasks.lib.core.errors import DataError
 
-SERVER = "prefect.server.api.server:create_app"  # a word of its command line
+SERVER = "prefect.server.api.server:create_app"  # a word in its command line
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ from tasks.lib.core.errors import CurationError, ParamError
 
 ADDRESS = "SELECTLLM_WEBHOOK"
 NAME = "selectllm-notify"
-# Not check.failed, since the run of a failed check fails and its message has the reason.
+# Not check.failed, since a failed check also fails the run, whose message gives the reason.
 EVENTS = (Announcement.CAP_REACHED.value, "prefect.flow-run.Failed", "prefect.flow-run.Crashed")
 FLOWS = ["curate", "compare"]
 TEXT = (
@@ -63,6 +63,7 @@ def main() -> int:
                 fix=f"Set it in the environment, such as {ADDRESS}=https://chat.example/hooks/abc.",
             )
         notify(url)
+        console.out.print(f"{NAME}: Prefect posts to the webhook if a run fails or reaches its cap")
     except CurationError as error:
         console.failed(error)
         return error.exit_code

@@ -24,22 +24,22 @@ from tasks.lib.documents.validation import ValidationResult
 
 
 class Announcement(StrEnum):
-    """The name of an event, as automations of Prefect refer to it."""
+    """The name of an event, as Prefect's automations refer to it."""
 
     SELECTION_READY = "selection.ready"  # only if a stage ran, or an output was restored
     CAP_REACHED = "cap.reached"
     CHECK_FAILED = "check.failed"
 
 
-def publish(text: str, key: str) -> None:
-    """Show a text on the page of the Prefect run, unless it is empty."""
+def publish(text: str, key: str, description: str) -> None:
+    """Show a text with its description on the Prefect run's page, unless the text is empty."""
     if text:
-        create_markdown_artifact(text, key=key)
+        create_markdown_artifact(text, key=key, description=description)
 
 
 def publish_results(graph: Graph, workspace: Path) -> None:
     """Show the funnel and the bill as tables, the savings as a text, and the report as a link."""
-    publish(markdown.run_summary(graph, workspace), "summary")
+    publish(markdown.run_summary(graph, workspace), "summary", "What the run read and selected")
     validation = console.load(graph, workspace, "funnel", ValidationResult)
     if validation:
         rows = [{"records": n, "": label} for n, label in console.funnel_rows(validation)]
@@ -49,7 +49,7 @@ def publish_results(graph: Graph, workspace: Path) -> None:
         create_table_artifact([_bill(usage)], key="bill", description=bill_line(usage))
     saved = console.load(graph, workspace, "savings", Savings)
     if saved:
-        publish(saved.sentence, "savings")
+        publish(saved.sentence, "savings", "How many random records do as well")
     for out in graph.outs("report"):
         link = (workspace / out.path).as_uri()
         create_link_artifact(link, out.path, "report", "On the machine of the run")

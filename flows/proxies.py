@@ -1,4 +1,4 @@
-"""Keep the proxy of a network away from the servers on this machine."""
+"""Keep a network's proxy from being used for the servers on this machine."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Serve the deployments of prefect.yaml from one process, without a work pool and a worker.
+"""Serve the deployments in prefect.yaml from one process, without a work pool or a worker.
 
 `selectllm serve` runs this module as a supervised program.
 """
@@ -66,7 +66,7 @@ def _as_module(entrypoint: str) -> str:
     """Return ``flows/curate.py:curate`` as ``flows.curate.curate``.
 
     Before it loads a flow from a file, Prefect copies the folder that the deployment names into the
-    current one. That is another workspace's if both are served with one Prefect server.
+    current one. That folder may belong to another workspace on the same Prefect server.
     """
     return entrypoint.replace(".py:", ".").replace("/", ".")
 
@@ -98,7 +98,7 @@ def main() -> int:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    """End the flow run in progress, which then reports to Prefect that it ended, then this process.
+    """End the flow run in progress, so that it reports its end to Prefect, and then this process.
 
     Prefect's `serve` itself would leave the run to be killed, and Prefect would show it as Running.
     """

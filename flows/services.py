@@ -23,7 +23,7 @@ BAD_GATEWAY, NOT_FOUND = 502, 404
 
 
 def require_prefect_profiles() -> None:
-    """Check the file of Prefect's profiles, without which Prefect ends in a traceback at import.
+    """Check Prefect's profiles file; if it is broken, importing Prefect ends in a traceback.
 
     Raises:
         DataError: The file cannot be read, or is not TOML.
@@ -36,17 +36,17 @@ def require_prefect_profiles() -> None:
         return
     except (OSError, ValueError) as error:
         raise DataError(
-            f"the profiles of Prefect cannot be read: {error}",
+            f"the Prefect profiles cannot be read: {error}",
             where=str(path),
             fix="Correct the file, or move it away: without it, Prefect uses its defaults.",
         ) from None
 
 
 def require_prefect_settings() -> None:
-    """Check the settings of Prefect in its profiles and in the environment.
+    """Check Prefect's settings in its profiles and in the environment.
 
     Raises:
-        DataError: A setting is wrong, or the file of profiles cannot be read.
+        DataError: A setting is wrong, or Prefect's profiles file cannot be read.
     """
     require_prefect_profiles()
     with contextlib.redirect_stderr(io.StringIO()) as said:  # all wrong settings, in many words
@@ -65,10 +65,11 @@ def require_prefect_settings() -> None:
     sys.stderr.write(said.getvalue())
 
 
-def http_fault(url: str) -> str:
+def http_fault(url: str, page: str = "/health") -> str:
     """Return why a server does not answer its health check; empty if it does.
 
-    The certificate is not checked and no login is sent, since the client has settings for both.
+    If `page` is empty, any answer will do. The certificate is not checked and no login is sent,
+    since the client has settings for both.
     """
     import httpx  # noqa: PLC0415  comes with prefect
 
@@ -77,7 +78,7 @@ def http_fault(url: str) -> str:
             parts = urlsplit(url)
             address = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
             status = httpx.get(
-                f"{address.rstrip('/')}/health", timeout=PATIENCE_S, verify=False
+                f"{address.rstrip('/')}{page}", timeout=PATIENCE_S, verify=False
             ).status_code
         except httpx.TimeoutException:
             return f"no answer within {PATIENCE_S:g} s"
@@ -85,13 +86,13 @@ def http_fault(url: str) -> str:
             return hide(str(error)) or type(error).__name__
         if status >= BAD_GATEWAY:
             return f"it answers with status {status}"
-        return "something else answers at this address" if status == NOT_FOUND else ""
+        return "something else answers at this address" if page and status == NOT_FOUND else ""
 
     return _within(PATIENCE_S * 2, ask)
 
 
 def database_url_fault(url: str) -> str:
-    """Return why a database server cannot be connected to with this URL; empty if it can."""
+    """Return why connecting to the database server at this URL fails; empty if it succeeds."""
     import sqlalchemy as sa  # noqa: PLC0415  comes with prefect and mlflow
 
     try:
@@ -110,7 +111,7 @@ def database_url_fault(url: str) -> str:
 
 
 def port_fault(host: str, port: int) -> str:
-    """Return why nothing can be reached at a port; empty if something can."""
+    """Return why nothing can be reached on a port; empty if something can."""
     try:
         socket.create_connection((host, port), timeout=PATIENCE_S).close()
     except OSError as error:
@@ -124,7 +125,7 @@ def database_fault(path: Path, tables: set[str] | None = None, *, reads_all: boo
     Args:
         path: The file.
         tables: Tables that the database must have if it has any tables.
-        reads_all: Whether to look for damage in all pages, for as long as `CHECK_S`.
+        reads_all: Whether to look for damage in all pages, for at most `CHECK_S` seconds.
     """
     if not path.exists():
         return ""
@@ -145,7 +146,7 @@ def database_fault(path: Path, tables: set[str] | None = None, *, reads_all: boo
 
 
 def _damage(database: sqlite3.Connection) -> str:
-    """Return the first damage that SQLite finds in `CHECK_S` seconds."""
+    """Return the first damage that SQLite finds within `CHECK_S` seconds."""
     deadline = time.monotonic() + CHECK_S
     database.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
     try:

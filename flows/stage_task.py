@@ -17,6 +17,7 @@ from prefect.states import Completed, Failed
 
 from flows.dvc import command as dvc
 from flows.dvc.events import EventTail
+from flows.prefect_log import shorten_errors
 from tasks.lib.core.dvc_yaml import StageSpec
 from tasks.lib.core.errors import CheckFailed, CurationError, StageFailed
 from tasks.lib.core.events import EVENTS_VARIABLE, RUN_VARIABLE, Ended, read_events
@@ -38,8 +39,8 @@ class Run:
     Attributes:
         workspace: The folder that the run works in.
         lock: The file descriptor of the run lock, which child processes inherit.
-        user_workspace: The user's folder, with the state folder that has all paid answers; the same
-            as `workspace` unless the run has its own workspace.
+        user_workspace: The user's folder, whose state folder contains all paid answers; the same as
+            `workspace` unless the run has its own workspace.
         sets: The keys that the run's parameters set, on one line; empty if there are none.
     """
 
@@ -50,22 +51,7 @@ class Run:
     sets: str = ""
 
 
-class OneLine(logging.Filter):
-    """Shortens what Prefect logs of a failed flow to one line, if the error has a remedy.
-
-    In a worker, Prefect would log a traceback. The error of a stage is in the log of its task.
-    """
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Drop the traceback of such an error, or the whole record if a task has logged it."""
-        error = record.exc_info and record.exc_info[1]
-        if isinstance(error, CurationError):
-            record.msg, record.args, record.exc_info = "%s", (str(error),), None
-        return not isinstance(error, StageFailed)
-
-
-for name in ("prefect.engine", "prefect.flow_runs"):
-    logging.getLogger(name).addFilter(OneLine())
+shorten_errors()
 
 
 class Done(NamedTuple):
@@ -103,7 +89,7 @@ def run_stage(stage: StageSpec, run: Run, *, is_current: bool) -> State[Any]:
     ended = next((event for event in reported if isinstance(event, Ended)), None)
     if exit_code:
         has_reason = ended is not None and bool(ended.exit_code)
-        # The state contains the reason, which is enough for a mistake of the user.
+        # The state contains the reason, which is enough for a user's mistake.
         level = logging.DEBUG if has_reason else logging.ERROR
         get_run_logger().log(level, "%s", visible(hide("\n".join(lines))))
         failure = _failure(stage, ended, has_started=bool(reported))

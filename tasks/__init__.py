@@ -1,1 +1,1 @@
-"""The steps, one folder each, and lib for their shared code; none of it uses an orchestrator."""
+"""The steps, one folder each, and their shared code in lib; none of it uses an orchestrator."""

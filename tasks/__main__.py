@@ -20,7 +20,7 @@ def check_all(path: Path) -> None:
     """Check every section of the file at `path` with the step that reads it.
 
     Raises:
-        CurationError: A section is unknown, or its step refuses it.
+        CurationError: A section is unknown, or its step rejects it.
     """
     values = read_params(path)
     folder = Path(tasks.__file__).parent
@@ -36,7 +36,7 @@ def check_all(path: Path) -> None:
             )
     for step in steps:
         importlib.import_module(f"tasks.{step}.step").check(values)
-    for graph in graphs:  # graphs of their own, which share params.yaml
+    for graph in graphs:  # separate graphs that share params.yaml
         importlib.import_module(f"tasks.{graph}.params").check(values)
 
 

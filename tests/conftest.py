@@ -18,7 +18,7 @@ from hypothesis import settings
 
 from tests.workspaces import PROJECT, QUIET, Workspace, environment, free_port, lay_out, wait_until
 
-# Python compiles a module again for each process that may not keep the result.
+# Otherwise, each process would compile every module again.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
@@ -26,11 +26,11 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
-# Examples are the same in each run, and may wait for their turn on a busy machine.
+# Examples are the same in each run, and may take long on a busy machine.
 settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=50)
 settings.load_profile("repeatable")
 
-# Fixtures of several files.
+# Fixtures that several files use.
 pytest_plugins = (
     "tests.encoding",
     "tests.journal_entries",
@@ -41,7 +41,7 @@ pytest_plugins = (
     "tests.servers",
 )
 
-# Tests send SIGINT to what they start, which would inherit that a background job ignores it.
+# Tests send SIGINT to processes, which would otherwise ignore it in a background job.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 STAGE_NAMES = (
@@ -54,8 +54,8 @@ FIRST_PARTY = (
 )
 
 
-# Files of one worker: they share a finished run of the sample, a Prefect server, or a library that
-# takes seconds over its first call.
+# Files for the same worker: they share a finished run of the sample, a Prefect server, or a library
+# whose first call takes seconds.
 GROUPS = {
     "sample": ("project", "stale_keys", "verify_bytes"),
     "paid": ("paid_run", "run_budget"),
@@ -68,7 +68,7 @@ GROUP_OF = {f"test_{name}": group for group, names in GROUPS.items() for name in
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Give all tests of a file or a group to the same worker."""
+    """Assign all tests in a file or a group to the same worker."""
     from xdist.scheduler import LoadFileScheduling  # noqa: PLC0415  only with -n
 
     class Grouped(LoadFileScheduling):
@@ -83,7 +83,7 @@ SLOW_FIXTURES = {"server", "load", "plain"}
 """A Prefect server, the packaged encoder, and its reference."""
 
 
-@pytest.hookimpl(tryfirst=True)  # -m chooses by the marks
+@pytest.hookimpl(tryfirst=True)  # so that -m sees the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests with slow fixtures, and run the groups first, since they take longest."""
     order = list(GROUP_OF)
@@ -119,7 +119,7 @@ class PrefectServer:
         return (self.home / "server.log").read_text()
 
     def ask(self, what: str, **query: Any) -> list[dict[str, Any]]:
-        """Return objects of the REST API, such as ``task_runs``."""
+        """Return objects from the REST API, such as ``task_runs``."""
         answer = httpx.post(f"{self.url}/{what}/filter", json=query, timeout=120, trust_env=False)
         answer.raise_for_status()
         rows: list[dict[str, Any]] = answer.json()
@@ -141,12 +141,12 @@ UNUSED_SERVICES = (
     *("CANCELLATION_CLEANUP", "FOREMAN", "LATE_RUNS"),
     *("PAUSE_EXPIRATIONS", "REPOSSESSOR"),
 )
-"""Services of a Prefect server whose loops take much time and no part in a run."""
+"""Prefect server services whose loops take a lot of time but play no part in a run."""
 
 
 @pytest.fixture(scope="session")
 def server(prefect_home: Path) -> Iterator[PrefectServer]:
-    """A Prefect server for all tests that need one."""
+    """Start a Prefect server for all tests that need one."""
     with running_prefect(prefect_home) as running:
         yield running
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tasks.embed.batches import TokenizedText, padded_length
-from tasks.embed.encode import encode_all
-from tasks.embed.encoder_spec import Precision
+from tasks.embed.encoder import encode_all
+from tasks.embed.load_encoder import Precision
 from tasks.embed.model_source import find_model
 from tasks.embed.pool_texts import PoolText
 

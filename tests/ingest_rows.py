@@ -5,8 +5,8 @@ from pathlib import Path
 from tasks.ingest.bounds import ReadBound, ReadLimits
 from tasks.ingest.classify import Ingest, KeptRow, classify_rows
 from tasks.ingest.files import list_files
+from tasks.ingest.readers import ReadOptions, read_rows
 from tasks.ingest.rows import Rows
-from tasks.ingest.source import ReadOptions, read_rows
 
 SECTION = {
     "source": "pool.jsonl",

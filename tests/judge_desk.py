@@ -116,20 +116,24 @@ def put(tmp_path):
         routes = load_chain({"models": chain}, alias, [*chain][1:])
         calls = CallSettings(seed, 64, max_attempts, timeout_s, concurrency, backoff_s=0.01)
         settings = JudgeSettings(PROMPT, rationale, votes, 500, calls, shortlist)
-        put.n_done = 0
+        put.n_done, verdicts = 0, []
 
         def advance():
             put.n_done += 1
 
+        def receive(judged):
+            verdicts.append(judged and judged.verdict)
+
         async def talk(journal):
             async with aclosing(Gateway(routes, calls, journal)) as gateway:
-                return await Judge(gateway, routes, settings, texts, advance)(iter(asked))
+                await Judge(gateway, routes, settings, texts, advance)(iter(asked), receive)
 
         with closing(Journal(tmp_path / "journal.sqlite", cap_usd=cap_usd)) as journal:
             try:
-                return asyncio.run(talk(journal))
+                asyncio.run(talk(journal))
             finally:
                 put.spent_usd = journal.spent_usd
+        return verdicts
 
     return put
 

@@ -12,6 +12,7 @@ import pytest
 from tasks.lib.core.schemas import BALLOTS
 from tasks.lib.core.tables import read_table
 from tasks.lib.gateway.gateway import Gateway
+from tasks.lib.gateway.lookup import WithoutAnswer
 from tasks.lib.gateway.request import CallSettings
 from tasks.lib.gateway.routes import load_route
 from tasks.lib.journal.journal import Journal
@@ -59,7 +60,7 @@ class MoneyDesk(Desk):
         return self.root / ".selectllm/journal.sqlite"
 
     def ask(self, provider, **changes):
-        """Send the questions from this process, with short waits; return the verdicts."""
+        """Send the questions from this process, with short waits; return those with a verdict."""
         route = load_route({"models": {"mine": provider.deployment()}}, "mine")
         usual = {"max_attempts": 12, "timeout_s": TIMEOUT_S, "concurrency": 8, "backoff_s": 0.01}
         settings = JudgeSettings(
@@ -79,12 +80,20 @@ class MoneyDesk(Desk):
         async def talk(journal):
             async with aclosing(Gateway([route], settings.calls, journal)) as gateway:
                 judge = Judge(gateway, [route], settings, known.texts)
-                return await judge_prompts(known.prompts, 1, 0, 0, judge)
+                await judge_prompts(known.prompts, 1, [], judge, judged.append)
 
+        judged, bill = [], Bill()
         with closing(Journal(self.journal, cap_usd=math.inf)) as journal:
-            judged = asyncio.run(talk(journal))
-            self.bill = Bill.of(judged, journal)
-        return judged
+            asyncio.run(talk(journal))
+            verdicts = [verdict for _, verdict in filter(None, judged)]
+            for verdict in verdicts:
+                bill.add(verdict)
+            self.bill = bill.facts(journal)
+            answers = [answer for verdict in verdicts for answer in verdict.answers]
+            keys = [key for verdict in verdicts for key in verdict.unanswered]
+            unused, self.silent = WithoutAnswer.of(journal, [*keys, *(a.key for a in answers)])
+        self.replies = [*answers, *(call.cost for call in unused)]
+        return [*filter(None, judged)]
 
     def count(self, query):
         with closing(sqlite3.connect(self.journal)) as db:
@@ -133,12 +142,15 @@ def assert_books_agree(ledger, provider):
     assert len(bought) == len(set(bought))
 
 
-def assert_bill_agrees(bill, ledger, provider):
+def assert_bill_agrees(desk, provider):
     """Check that usage.json bills the replies with usage, and lists all other calls separately."""
-    known = [reply for reply in bill.replies if not reply.is_upper_bound]
+    known = [reply for reply in desk.replies if not reply.is_upper_bound]
     assert tokens(known) == provider.reported_tokens
     assert sum(reply.usd for reply in known) == pytest.approx(price(provider.reported_tokens))
-    calls = [*bill.replies, *(call.cost for call in bill.silent)]
-    assert sum(call.usd for call in calls) == pytest.approx(sum(row.usd for row in ledger))
+    bill = desk.bill
+    assert (bill["prompt_tokens"], bill["completion_tokens"]) == tokens(desk.replies)
+    assert bill["n_unknown_usage"] == len(desk.replies) - len(known)
+    total = sum(row.usd for row in desk.ledger())
+    assert bill["usd"] + bill["usd_without_reply"] == pytest.approx(total)
     is_silent = [entry.fault in SILENT for entry in provider.book]
-    assert len(bill.silent) == sum(is_silent)
+    assert sum(bill["calls_without_reply"].values()) == len(desk.silent) == sum(is_silent)

@@ -25,6 +25,10 @@ from tests.workspaces import free_port, wait_until
 PASSWORD = "s3cret-of-the-database"
 PROGRAMS = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]), None)
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}{os.pathsep}/usr/sbin")
+MLFLOW_ALONE = {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # otherwise it hangs if there is no network
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # seven processes that we do not use
+}
 OWNER = "postgres" if os.getuid() == 0 else None  # the server refuses to run as root
 
 
@@ -203,5 +207,5 @@ def running_mlflow(folder: Path, database: str) -> Iterator[str]:
     port = free_port()
     command = (sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1")
     stores = ("--backend-store-uri", database, "--artifacts-destination", str(folder / "artifacts"))
-    with running(folder, port, *command, "--port", str(port), *stores):
+    with running(folder, port, *command, "--port", str(port), *stores, **MLFLOW_ALONE):
         yield f"http://127.0.0.1:{port}"

@@ -224,10 +224,10 @@ def sound() -> Run:
 
 def findings_of(run: Run, table: str) -> list[Finding]:
     """Return the findings of one table without checking the others, which takes longer."""
+    from tasks.validate.expectations import suites  # noqa: PLC0415
     from tasks.validate.gx import run_gx  # noqa: PLC0415
     from tasks.validate.pool_tables import pool_tables  # noqa: PLC0415
     from tasks.validate.selection_tables import selection_tables  # noqa: PLC0415
-    from tasks.validate.suite import suites  # noqa: PLC0415
 
     artifacts = run.artifacts()
     tables = pool_tables(artifacts, LIMITS) | selection_tables(artifacts, LIMITS)

@@ -89,7 +89,7 @@ def test_a_missing_file_a_changed_parameter_and_a_broken_lock_are_named(table):
     with pytest.raises(DataError, match="has no hash, so it cannot be compared"):
         verify(table.root)
     lock.unlink()
-    with pytest.raises(DataError, match="nothing was selected here yet"):
+    with pytest.raises(DataError, match="nothing has been selected here yet"):
         verify(table.root)
 
 

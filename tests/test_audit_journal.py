@@ -97,7 +97,7 @@ def test_an_answer_to_an_attention_check_is_checked_too(table):
     others = f"key NOT IN ({', '.join('?' * len(keys))})"
     change(table, f"UPDATE answers SET prompt_tokens = prompt_tokens + 1 WHERE {others}", *keys)
     assert difference_of(table).file.endswith("journal.sqlite")
-    assert "the answer of an attention check was changed" in difference_of(table).what
+    assert "the answer to an attention check was changed" in difference_of(table).what
     change(table, f"DELETE FROM answers WHERE {others}", *keys)
     assert "answers are missing: rebuilding used 5 of 7" in difference_of(table).what
 
@@ -203,7 +203,7 @@ def test_a_journal_of_another_selection_and_a_missing_one_have_their_own_message
     change(table, "UPDATE answers SET key = 'x' || key")
     assert (
         difference_of(table).what
-        == "the journal has none of the 5 answers; it belongs to other selections"
+        == "the journal contains none of the 5 answers; it belongs to other selections"
     )
     journal.write_bytes(b"")
     assert "this is not a SelectLLM journal" in difference_of(table).what

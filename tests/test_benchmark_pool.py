@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from benchmarks.records import LANGUAGES, Plan, overlap, record, write
-from tasks.dedupe.duplicates import COLUMNS
+from tasks.dedupe.find_duplicates import COLUMNS
 from tasks.dedupe.step import Dedupe, PoolBatches, dedupe
 from tasks.lib.executor import Executor
 

@@ -167,7 +167,7 @@ def test_the_summary_describes_the_clusters_and_their_solver(  # noqa: PLR0917
 ):
     caplog.set_level("INFO", "selectllm")
     rows, summary = run(tmp_path, unit_vectors(40), seed=5, mode=mode, solver=wanted)
-    assert f"by {solver}: {reason}" in caplog.text
+    assert f"from {solver}: {reason}" in caplog.text
     in_clusters = [row["cluster"] for row in rows]
     inertia = summary.pop("inertia")
     assert 0 < inertia < 40

@@ -19,8 +19,8 @@ from flows.tracking.comparison import (
     overlap_rows,
     rows,
 )
+from flows.tracking.leading_metrics import LeadingMetric, leading, of_selection
 from flows.tracking.markdown import comparison as as_markdown
-from flows.tracking.metrics import LeadingMetric, leading, of_selection
 from flows.tracking.paper import paper_rows, write_tables
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.stage import STATE_DIR
@@ -191,8 +191,8 @@ def test_the_table_is_written_as_csv_and_as_latex(tmp_path):
         ("{bad: {second: {naps: 1}}}", "compare.bad.second: expected a dotted key"),
         ("{bad: {second.naps.deep: 1}}", "compare.bad: .*naps has no keys below it"),
         ("{bad: 3}", "compare.bad: expected keys and values, not 3"),
-        ("{../bad: {}}", "a name may have only letters, digits"),
-        ("{7: {}}", "a name may have only letters, digits"),
+        ("{../bad: {}}", "a name may contain only letters, digits"),
+        ("{7: {}}", "a name may contain only letters, digits"),
         ("{}", "compare: expected variants"),
         ("[a]", "compare: expected variants"),
     ],

@@ -257,7 +257,7 @@ def test_checking_params_imports_nothing_heavy():
 
 def test_what_embeds_nothing_does_not_import_torch():
     """Only embed and `selectllm evaluate` need it, and it takes seconds."""
-    modules = ["flows.curate", "flows.cli.app", "flows.cli.show_audit", "flows.cli.doctor"]
+    modules = ["flows.curate", "flows.cli.commands", "flows.cli.show_audit", "flows.cli.doctor"]
     modules += [f"tasks.{name}.step" for name in STEPS]
     modules += [f"tasks.audit.{name}" for name in ("verify", "explain", "answers")]
     modules += [f"tasks.estimate.{name}" for name in ("selection", "ratings", "preview", "context")]

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.dedupe.duplicates import COLUMNS, Near, fingerprint
+from tasks.dedupe.find_duplicates import COLUMNS, Near, fingerprint
 from tasks.dedupe.lsh import find_components, prune_false_candidates
 from tasks.dedupe.minhash import bands_for, minhash
-from tasks.dedupe.near_duplicates import MAX_CANDIDATES
+from tasks.dedupe.near_index import MAX_CANDIDATES
 from tasks.dedupe.step import Dedupe, Deduped, PoolBatches, check, dedupe, work
 from tasks.lib.core.drops import DedupeDrop
 from tasks.lib.core.errors import ParamError

@@ -13,7 +13,7 @@ import pytest
 import typer
 from dvc.cli import parse_args
 
-from flows.cli.app import app
+from flows.cli.commands import app
 from tasks.baseline.registry import MethodName
 from tasks.lib.core.params import read_params
 from tasks.measure.summary import HIGHER_IS_BETTER, LOWER_IS_BETTER

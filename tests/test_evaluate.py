@@ -56,7 +56,7 @@ def record(instruction, output="yes", source="test.jsonl:1", **context):
     ("key", "value", "reason"),
     [
         ("arms", ["selection"], "expected random among the arms"),
-        ("arms", ["random", "random"], "expected each arm once"),
+        ("arms", ["random", "random"], "expected each arm only once"),
         ("n_seeds", 0, "greater than or equal to 1"),
         ("learning_rate", 0.0, "greater than 0"),
         ("precision", "float16", "'auto', 'float32' or 'bfloat16'"),
@@ -103,7 +103,7 @@ def test_a_missing_extra_is_named_first(monkeypatch):
 def test_the_command_refuses_what_cannot_start_before_a_server_starts(clone):
     space = clone("unready")
     for words, reason in (
-        (["-S", "llm_select.budget=9"], "uses the selection that is there"),
+        (["-S", "llm_select.budget=9"], "uses the existing selection"),
         (["-S", "evaluate.epoch=9"], "evaluate.epoch is unknown; did you mean epochs?"),
         ([], "fine-tuning needs" if MISSING else "evaluate.model is not set"),
     ):
@@ -188,7 +188,10 @@ def test_each_seed_of_random_has_its_own_records_and_the_untrained_model_runs_on
     [
         ({"n_seeds": 3}, "found 2 selections of the arm random, expected 3"),
         ({"n_seeds": 1, "arms": ["random", "medoids"]}, "arm medoids, expected at least one"),
-        ({"n_seeds": 2, "budgets": [1, 5]}, "budgets has 5, but the selection has only 2 records"),
+        (
+            {"n_seeds": 2, "budgets": [1, 5]},
+            "budgets contains 5, but the selection has only 2 records",
+        ),
     ],
 )
 def test_an_arm_without_enough_selections_is_refused(changes, reason):

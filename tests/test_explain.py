@@ -180,7 +180,7 @@ def test_explain_says_if_the_files_do_not_belong_together(table):
     select(table)
     rows = [{"id": list(table.records)[1], "reason": "near", "of_id": "f" * 16, "similarity": 0.9}]
     table.write("dedupe/dropped.parquet", rows, DEDUPE_DROPPED)
-    with pytest.raises(DataError, match="do not belong together"):
+    with pytest.raises(DataError, match="do not match each other"):
         explain(table.root, list(table.records)[1])
 
 
@@ -194,6 +194,6 @@ def test_the_story_of_a_selected_record_names_its_quota_and_its_weight(table, ca
     assert story["receipt"]["counts_for"] == {"source": "pool.jsonl"}
     show_audit.story(story)
     said = capsys.readouterr().out
-    assert "it counts for the quota of source pool.jsonl" in said
+    assert "it counts toward the quota of source pool.jsonl" in said
     assert "covering it is worth 2 (weight column and targets)" in said
     assert verify(table.root).differences == []

@@ -171,7 +171,7 @@ def test_a_file_that_changes_while_it_is_copied_is_refused(tmp_path):
             part.write_bytes(LINE.upper() * 9)
             part.replace(source)
 
-    with pytest.raises(DataError, match="changed while it was copied"):
+    with pytest.raises(DataError, match="changed while it was being copied"):
         copy_files([source.as_posix()], folder, Rewriting(1))
 
 

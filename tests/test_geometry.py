@@ -181,7 +181,7 @@ def test_a_number_of_prompts_fits_if_each_prompt_has_2_to_200_records(n, n_promp
     if smallest >= 2 and largest <= 200:
         assert params(n_prompts=n_prompts).geometry(n) == Geometry(n_prompts, largest)
     else:
-        with pytest.raises(ParamError, match="each prompt must have 2 to 200"):
+        with pytest.raises(ParamError, match="each prompt must contain 2 to 200"):
             params(n_prompts=n_prompts).geometry(n)
 
 

@@ -78,7 +78,7 @@ def test_the_doctor_finds_where_dvc_or_mlflow_differs_from_the_last_run(space):
     lock.write_bytes(before)
     client, run_id = mlflow.MlflowClient(store), read_identity(space.root).mlflow_run_id
     client.set_tag(run_id, "dvc.lock", "0" * 32)
-    assert findings(space) == [f"last run: MLflow has {run} with another dvc.lock"]
+    assert findings(space) == [f"last run: MLflow has {run} with a different dvc.lock"]
     client.delete_run(run_id)
     for uri in (store, f"sqlite:///{space.root / 'none.db'}"):
         lacks = findings(space, MLFLOW_TRACKING_URI=uri)

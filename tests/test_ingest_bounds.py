@@ -127,7 +127,7 @@ TOO_LONG = (
     "too_long",
     "the row has more than 1,000 characters, the limit set by ingest.max_row_chars",
 )
-TOO_WIDE = ("too_long", "the row has 21 columns, and ingest.max_columns allows 20")
+TOO_WIDE = ("too_long", "the row has 21 columns, but ingest.max_columns allows 20")
 
 
 @pytest.mark.parametrize(
@@ -152,8 +152,8 @@ def test_a_row_above_a_limit_is_dropped_and_the_others_are_kept(ingest, name, co
         ("a.json", json.dumps([{"prompt": LONG * 600}]).encode(), "a value has more than 1,000"),
         ("a.csv", f"prompt,junk\na,{LONG}\n".encode(), "a.csv:2: the row has more than 1,000"),
         ("a.csv", b'prompt,junk\na,"' + b"x\n" * 600 + b'"\n', "the row has more than 1,000"),
-        ("a.csv", ",".join(["prompt", *WIDE]).encode() + b"\n", "21 columns are more than 20"),
-        ("a.parquet", parquet(prompt=["a"], **{name: ["1"] for name in WIDE}), "21 columns are"),
+        ("a.csv", ",".join(["prompt", *WIDE]).encode() + b"\n", "21 columns exceed 20"),
+        ("a.parquet", parquet(prompt=["a"], **{name: ["1"] for name in WIDE}), "21 columns exceed"),
     ],
 )
 def test_a_file_in_which_the_next_row_cannot_be_found_is_refused(ingest, name, content, words):

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.ingest.files import list_files
-from tasks.ingest.source import READERS
+from tasks.ingest.readers import READERS
 from tasks.ingest.step import check, work
 from tasks.ingest.unpack import COMPRESSIONS
 from tasks.lib.core.errors import CurationError, DataError, ParamError
@@ -194,7 +194,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path):
     rows = read_file(path)
     next(rows)
     path.write_text(line("B") * 9)
-    with pytest.raises(DataError, match="changed while it was read"):
+    with pytest.raises(DataError, match="changed while it was being read"):
         list(rows)
 
 

@@ -19,6 +19,7 @@ from tasks.lib.gateway.wire import MAX_BODY
 from tasks.lib.journal.journal import Journal
 from tasks.llm_select.cascade import JudgeSettings
 from tasks.llm_select.judge import Judge
+from tasks.llm_select.verdicts import ignore
 from tests.fake_provider import USD_IN, USD_OUT, Response, fails, honest, writes_letter
 from tests.judge_desk import PROMPT, TOO_LONG, USELESS, on, questions, texts
 
@@ -64,18 +65,26 @@ class Batches:
         calls = CallSettings(seed=0, max_answer_tokens=64, **usual | changes)
         settings = JudgeSettings(PROMPT, False, votes, 500, calls, 3)
 
+        verdicts = []
+
+        def receive(judged):
+            verdicts.append(judged and judged.verdict)
+
         async def talk(journal):
             async with aclosing(Gateway(routes, calls, journal)) as gateway:
                 buyer = BatchBuyer(gateway, routes[0], calls, journal, is_buying=is_buying)
-                await buyer.buy(lambda source: Judge(source, routes, settings, texts)(asked))
+                await buyer.buy(
+                    lambda source: Judge(source, routes, settings, texts)(asked, ignore)
+                )
                 self.unanswered = buyer.unanswered
-                return await Judge(gateway, routes, settings, texts)(asked)
+                await Judge(gateway, routes, settings, texts)(asked, receive)
 
         with closing(Journal(self.journal, cap_usd=cap_usd)) as journal, unclosed_clients():
             try:
-                return asyncio.run(talk(journal))
+                asyncio.run(talk(journal))
             finally:
                 self.spent_usd = journal.spent_usd
+        return verdicts
 
     @property
     def left(self):

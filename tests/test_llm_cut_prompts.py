@@ -39,7 +39,7 @@ def test_a_server_that_cuts_prompts_stops_the_run(put, provider, book, name):
     most, sizes = CUTS[name]
     provider.behave = reads(lambda call: min(whole(call), most))
     asked = [q for i, n in enumerate(sizes) for q in questions(i + 1, size=n)[i:]]
-    with pytest.raises(LLMError, match="cuts prompts at its context") as stopped:
+    with pytest.raises(LLMError, match="truncates prompts to its context") as stopped:
         put(provider.deployment(), asked, concurrency=1)
     assert "--max-model-len" in stopped.value.fix
     assert "would be enough" in stopped.value.what

@@ -31,6 +31,7 @@ from tasks.llm_select.candidates import Candidates
 from tasks.llm_select.judge import Judge
 from tasks.llm_select.pool_texts import PoolFile
 from tasks.llm_select.setup import Setup
+from tasks.llm_select.verdicts import ignore
 from tests.conftest import PROJECT
 from tests.fake_provider import FakeProvider, honest
 from tests.workspaces import StepWorkspace
@@ -118,7 +119,8 @@ def served(provider, setup, tmp_path):
     async def talk(journal):
         routes = [routes_of(provider)]
         async with aclosing(Gateway(routes, setup.settings.calls, journal)) as gateway:
-            await setup.judge(Judge(gateway, routes, setup.settings, setup.candidates.texts))
+            judge = Judge(gateway, routes, setup.settings, setup.candidates.texts)
+            await setup.judge(judge, ignore)
 
     with closing(Journal(tmp_path / "journal.sqlite", cap_usd=1e9)) as journal:
         asyncio.run(talk(journal))

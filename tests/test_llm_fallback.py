@@ -8,6 +8,7 @@ from tasks.lib.core.errors import LLMError
 from tasks.llm_select.verdicts import PickMethod
 from tests.fake_provider import HANG_S, fails, garbled, honest, late, resets
 from tests.judge_desk import USELESS, questions
+from tests.workspaces import wait_until
 
 
 def test_after_unusable_replies_the_next_route_is_tried(provider, second, put, book):
@@ -62,7 +63,12 @@ def test_answers_of_a_fallback_route_are_reused(provider, second, put):
 
 
 def test_the_first_call_goes_alone_and_the_rest_stay_within_bounds(provider, put):
-    provider.behave = late(0.05)
+    def behave(call):
+        if len(provider.calls) > 1:
+            wait_until(lambda: provider.peak >= 5, within_s=30)
+        return late(0.05)(call)
+
+    provider.behave = behave
     put(provider.deployment(), questions(30), concurrency=5)
     first, second = provider.calls[:2]
     assert second.arrived_s - first.arrived_s >= 0.05

@@ -80,7 +80,7 @@ def test_without_logprobs_the_first_reply_ends_the_run(provider, put, book, repl
     with pytest.raises(LLMError, match=r"(?s)Remove logprobs from models\.mine") as error:
         put(provider.deployment(logprobs=True), questions(9))
     assert says_why in str(error.value)
-    assert "set top_logprobs to their number" in str(error.value)
+    assert "set top_logprobs to that number" in str(error.value)
     assert len(provider.calls) == len(book()) == 1
     assert put.spent_usd == pytest.approx(provider.usd)
 
@@ -145,7 +145,9 @@ def test_verify_reads_the_same_verdicts_from_the_journal(provider, put, tmp_path
     settings = JudgeSettings(PROMPT, False, 3, 500, CallSettings(0, 64, 3, 9.0, 4), 3)
     with closing(JournalReader(tmp_path / "journal.sqlite")) as journal:
         judge = Judge(JournalLookup(journal), routes, settings, texts)
-        assert asyncio.run(judge(questions(4, 2))) == verdicts
+        again = []
+        asyncio.run(judge(questions(4, 2), again.append))
+    assert [judged.verdict for judged in again] == verdicts
 
 
 def test_a_fallback_route_may_answer_with_a_list(provider, second, put):

@@ -138,12 +138,14 @@ def test_the_local_model_gives_a_log_probability_for_each_letter_without_a_list(
 
     async def judge(journal):
         async with aclosing(Gateway(routes, calls, journal)) as gateway:
-            return await Judge(gateway, routes, settings, lambda _: TEXTS)(
-                [Question(1, np.arange(4), 2)]
+            await Judge(gateway, routes, settings, lambda _: TEXTS)(
+                [Question(1, np.arange(4), 2)], judged.append
             )
 
+    judged = []
     with closing(Journal(tmp_path / "journal.sqlite")) as journal:
-        (verdict,) = asyncio.run(judge(journal))
+        asyncio.run(judge(journal))
+    ((_, verdict),) = judged
     assert verdict.method is PickMethod.LLM
     assert [answer.completion_tokens for answer in verdict.answers] == [1, 1]
     for ballot in verdict.ballots:

@@ -163,9 +163,9 @@ def test_a_file_of_criteria_replaces_our_criteria(tmp_path):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"Be fair.\n$candidates", rf"the file has \$candidates but no line '{USER_MARK}'"),
-        (b"Be fair.\nuser:\n$n_picks", rf"the file has \$n_picks but no line '{USER_MARK}'"),
-        (b"$n_candidates", rf"the file has \$n_candidates but no line '{USER_MARK}'"),
+        (b"Be fair.\n$candidates", rf"the file contains \$candidates but no line '{USER_MARK}'"),
+        (b"Be fair.\nuser:\n$n_picks", rf"the file contains \$n_picks but no line '{USER_MARK}'"),
+        (b"$n_candidates", rf"the file contains \$n_candidates but no line '{USER_MARK}'"),
         (b"", "the file is empty"),
         (b" \n\t\n", "the file is empty"),
         (f"Be fair.\n{USER_MARK}\nBe kind.\n{USER_MARK}\n{WHOLE}".encode(), "found 2"),

@@ -74,7 +74,7 @@ FATAL_ONES = pytest.mark.parametrize(
     ("behave", "says_what"),
     [
         (fails(401, "Incorrect API key provided: key-0123456789."), "does not accept the key"),
-        (fails(403, "No access to this model"), "may not use this model: No access"),
+        (fails(403, "No access to this model"), "is not allowed to use this model: No access"),
         (fails(429, "You exceeded it", code="insufficient_quota"), "credit is used up"),
         (fails(404, "The model fake does not exist"), "refuses the request: The model fake"),
         (fails(400, "messages is malformed"), "refuses the request: messages is malformed"),

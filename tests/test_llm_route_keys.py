@@ -3,8 +3,8 @@
 import pytest
 
 from tasks.lib.core.errors import ParamError
-from tasks.lib.gateway.deployment import FIELDS_OF_REQUEST, NOT_IN_ANSWER, Deployment
-from tasks.lib.gateway.parameters import headers
+from tasks.lib.gateway.accepted_parameters import headers
+from tasks.lib.gateway.deployment_settings import FIELDS_OF_REQUEST, NOT_IN_ANSWER, Deployment
 from tasks.lib.gateway.request import CallSettings, make_request
 from tasks.lib.gateway.routes import load_route, require_usable
 
@@ -113,7 +113,7 @@ def test_headers_and_fields_that_are_not_secrets_are_accepted(keys):
         ({"thinking_tokens": -1}, r"thinking_tokens: .*greater than or equal to 0"),
         ({"top_p": 0}, r"top_p: .*greater than 0"),
         ({"timeout_s": 0}, r"timeout_s: .*greater than 0"),
-        ({"num_ctx": 8192}, "num_ctx is a parameter of Ollama"),
+        ({"num_ctx": 8192}, "num_ctx is an Ollama parameter"),
         (
             {"extra_body": {"max_tokens": 9}},
             "(?s)must not contain max_tokens.*Set max_answer_tokens",

@@ -5,7 +5,7 @@ import pytest
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.params import read_params
 from tasks.lib.gateway.credentials import HIDDEN, redact
-from tasks.lib.gateway.deployment import Schema
+from tasks.lib.gateway.deployment_settings import Schema
 from tasks.lib.gateway.litellm_setup import load_litellm
 from tasks.lib.gateway.prices import FREE, Price, max_prompt_tokens, price_of, require_price
 from tasks.lib.gateway.routes import load_chain, load_route, require_usable

@@ -100,7 +100,7 @@ def test_sample_prompts_have_the_runs_size_and_a_spending_limit_of_their_own(des
     ("behave", "words"),
     [
         (fails(401, "Incorrect API key provided"), "does not accept the key"),
-        (fails(404, "The model does not exist"), "Check the name of the model"),
+        (fails(404, "The model does not exist"), "Check the model's name"),
         (fails(503, "overloaded"), "keeps failing"),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from flows.cli.app import app
+from flows.cli.commands import app
 from tasks.lib.core.dvc_yaml import load_yaml, read_graph
 from tests.conftest import PROJECT
 

@@ -15,8 +15,8 @@ from tasks.lib.core.errors import DataError, ParamError
 from tasks.lib.core.records import record_id
 from tasks.report.colours import colours
 from tasks.report.formatting import fit, number, script_json
-from tasks.report.page import TEMPLATES
 from tasks.report.projection import project
+from tasks.report.render import TEMPLATES
 from tasks.report.step import check
 from tests.reported_run import EVIL, Outline, R, World, bridges, metrics
 
@@ -131,7 +131,7 @@ def test_the_policy_allows_only_our_scripts_and_fetches_nothing(reported: World)
 
 
 @pytest.mark.parametrize(
-    ("n_selected", "words"), [(0, "Nothing is selected yet"), (3, "is partial")]
+    ("n_selected", "words"), [(0, "Nothing has been selected yet"), (3, "is partial")]
 )
 def test_a_partial_or_empty_selection_is_labelled(world: World, n_selected, words):
     text = Outline(world.make(bridges(), n_selected).report()).text

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.report.page import TEMPLATES
+from tasks.report.render import TEMPLATES
 from tests.browser import CHROMIUM, Page, browser
 from tests.reported_run import EVIL, Outline, R, World, bridges
 

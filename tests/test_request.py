@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.lib.gateway.deployment import Schema
+from tasks.lib.gateway.deployment_settings import Schema
 from tasks.lib.gateway.request import NOT_IN_KEY, REASK_WORDS, Request, response_format
 
 REQUEST = Request(

@@ -12,7 +12,7 @@ import psutil
 import pytest
 import typer
 
-from flows.cli.app import app
+from flows.cli.commands import app
 from tests.workspaces import PATIENCE_S, free_port, wait_until
 
 pytestmark = pytest.mark.slow
@@ -123,6 +123,14 @@ def test_with_json_a_failed_run_prints_its_error_and_later_stages_do_not_run(spa
         assert document["error"]["fix"]
         assert space.ran() == ran
     assert server.last_states()["second"][0] == "NotReady"
+    (last,) = server.ask("flow_runs", sort="START_TIME_DESC", limit=1)
+
+    def logged():
+        return server.ask("logs", logs={"flow_run_id": {"any_": [last["id"]]}})
+
+    wait_until(lambda: any(log["message"].startswith("Not run, because") for log in logged()))
+    (error,) = [log["message"] for log in logged() if log["level"] >= logging.ERROR]
+    assert error.startswith("Finished in state Failed('source.txt:1: expected a number")
 
 
 def test_a_dead_proxy_and_a_dead_mlflow_do_not_stop_a_run_and_no_password_is_stored(space, server):

@@ -164,7 +164,7 @@ def made(coverage, student, n=60, saved=0, percent=0.0):
             "60 selected cover the pool as well as fewer than 8 random ones "
             "(95 %: fewer than 8 to 9): no annotation saved",
         ),
-        (made({}, None, n=0), "Nothing is selected yet, so no saving can be measured."),
+        (made({}, None, n=0), "Nothing has been selected yet, so no saving can be measured."),
     ],
 )  # fmt: skip
 def test_one_sentence_says_what_is_saved_or_that_nothing_is(document, sentence):

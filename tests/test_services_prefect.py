@@ -33,7 +33,7 @@ def prefect(postgresql, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def space(make_toy, prefect):
+def undeployed(make_toy, prefect):
     """Return a workspace with the deployments of prefect.yaml, and one that cancels new runs."""
     space = make_toy("flows", "prefect.yaml")
     space.env.update(prefect.env)
@@ -44,9 +44,15 @@ def space(make_toy, prefect):
     other = {"name": "single", "schedules": [], "triggers": [], "concurrency_limit": single}
     content["deployments"].append(dict(nightly) | other)
     yaml.dump(content, file)
-    space.run(*PREFECT, "work-pool", "create", "selectllm", "--type", "process")
-    space.run(*PREFECT, "deploy", "--all")
     return space
+
+
+@pytest.fixture(scope="module")
+def space(undeployed):
+    """Return the workspace after its deployments were registered."""
+    undeployed.run(*PREFECT, "work-pool", "create", "selectllm", "--type", "process")
+    undeployed.run(*PREFECT, "deploy", "--all")
+    return undeployed
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +84,20 @@ def ended(prefect, space, workers, name):
     return sorted(runs, key=itemgetter("end_time"))
 
 
+def test_a_missing_work_pool_is_named_when_deploying(undeployed):
+    refused = undeployed.run(*PREFECT, "deploy", "--all", check=False)
+    assert refused.returncode == 1
+    said = " ".join((refused.stdout + refused.stderr).split())
+    assert "references work pool 'selectllm' which does not exist" in said
+    assert "Traceback" not in said
+
+
+def test_doctor_says_so_if_no_worker_runs_the_deployments(space):
+    doctor = " ".join(space.selectllm("doctor", check=False).stdout.split())
+    assert "no worker runs the deployments clean, nightly, single, weekly" in doctor
+    assert "Run `prefect worker start --pool selectllm`, or `selectllm serve`." in doctor
+
+
 def test_two_runs_at_once_of_the_nightly_deployment_wait_for_each_other(
     prefect, space, two_workers
 ):
@@ -105,3 +125,5 @@ def test_both_workers_are_registered_in_the_pool(prefect, space, two_workers):
         return {worker["name"] for worker in found if worker["status"] == "ONLINE"} == {"a", "b"}
 
     wait_until(names, evidence=two_workers.read_text, poll_s=0.5)
+    doctor = " ".join(space.selectllm("doctor", check=False).stdout.split())
+    assert "4 deployments have a worker" in doctor

@@ -118,7 +118,9 @@ PRINTED = {
     "a diagnosis": lambda: diagnosis.show(DIAGNOSIS),
     "a plan": lambda: console.plan([PlannedStage(HOSTILE, "run", [HOSTILE])]),
     "a proof": lambda: show_audit.proof(
-        Proof([], 1, 1, 1, None, ["choose"], [NotRebuilt(HOSTILE, HOSTILE)], [HOSTILE])
+        Proof(
+            [], 1, rebuilt=["choose"], not_rebuilt=[NotRebuilt(HOSTILE, HOSTILE)], rounded=[HOSTILE]
+        )
     ),
     "a difference": lambda: show_audit.proof(Proof([Difference(HOSTILE, HOSTILE, HOSTILE)], 1)),
     "a story": lambda: show_audit.story(story()),

@@ -113,7 +113,7 @@ def test_a_store_that_cannot_be_read_says_what_to_do(tmp_path, content, words):
     with pytest.raises(DataError, match=words) as caught:
         SqliteStore(path, "responses", "key TEXT, text TEXT")
     assert caught.value.where == str(path)
-    assert "delete it: its responses are then computed again" in caught.value.fix
+    assert "delete it: its responses are then recomputed" in caught.value.fix
 
 
 def test_a_model_is_identified_by_its_files_not_by_its_name(tmp_path):

@@ -195,7 +195,7 @@ def test_an_output_that_was_edited_together_with_dvc_lock_differs_when_rebuilt(
         assert list(changed_files(lock)) == []
         found = rebuild_stage(lock, stage).differences
     assert blamed(found, root) == set(edits)
-    assert all(f"{stage}` to make it again" in difference.fix for difference in found)
+    assert all(f"{stage}` to rebuild it" in difference.fix for difference in found)
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def lay_out(root: Path, *parts: str) -> None:
 
 
 def environment(prefect_home: Path) -> dict[str, str]:
-    """Return the environment of commands, without servers that the user may have."""
+    """Return the environment for commands, excluding servers that the user may have set."""
     env = os.environ | QUIET | {"PREFECT_HOME": str(prefect_home)}
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
     for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
@@ -139,7 +139,7 @@ class Workspace:
 
     @classmethod
     def commit(cls, root: Path, prefect_home: Path) -> "Workspace":
-        """Turn a folder into a repository, and commit its content."""
+        """Turn a folder into a repository, and commit its contents."""
         lay_out(root, ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore")
         space = cls(root, environment(prefect_home))
         space.run("git", "init", "-q")
@@ -163,9 +163,9 @@ class Workspace:
         return self.run(sys.executable, "-m", "flows.cli", *words, check=check)
 
     def call(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run the command in this process, which saves the seconds for its imports."""
+        """Run the command in this process, which saves seconds of imports."""
         from flows.cli import console  # noqa: PLC0415
-        from flows.cli.app import main  # noqa: PLC0415
+        from flows.cli.commands import main  # noqa: PLC0415
 
         status = 0
         with (

@@ -1,4 +1,4 @@
-"""Run every step in one process, with made-up vectors; end like the first step that fails."""
+"""Run every step in one process, with made-up vectors; exit as the first failing step would."""
 
 import sys
 from importlib import import_module

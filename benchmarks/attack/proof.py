@@ -1,4 +1,4 @@
-"""E: artifacts that were edited, together with dvc.lock or not, before `selectllm verify`."""
+"""E: artifacts that were edited, with or without dvc.lock, before `selectllm verify`."""
 
 import functools
 import json

@@ -1,4 +1,4 @@
-"""C: texts, file names and model names that act where they are printed, rendered or exported."""
+"""C: texts, file names and model names that take effect when printed, rendered or exported."""
 
 import csv
 import html

@@ -1,4 +1,4 @@
-"""Run a program under limits of memory and time, and judge how it ended."""
+"""Run a program with limits on memory and time, and judge how it ended."""
 
 import multiprocessing
 import os
@@ -19,7 +19,7 @@ MAX_MESSAGE = 4000  # characters, progress included
 POLL_S = 0.02
 PRELOADED = [
     *("litellm", "numpy", "pyarrow.parquet", "tasks.llm_select.step", "tasks.ingest.step"),
-    *("tasks.fetch.step", "tasks.lib.gateway.endpoint", "flows.cli.app", "tasks.audit.verify"),
+    *("tasks.fetch.step", "tasks.lib.gateway.endpoint", "flows.cli.commands", "tasks.audit.verify"),
 ]
 """Modules that are loaded once, from which each program is forked."""
 KNOWN_STATUS = {0, 1, 2, 3, 130}

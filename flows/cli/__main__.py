@@ -1,6 +1,6 @@
 """`python -m flows.cli`: the `selectllm` command."""
 
-from flows.cli.app import main
+from flows.cli.commands import main
 
 if __name__ == "__main__":
     main()

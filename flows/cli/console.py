@@ -16,7 +16,7 @@ from flows.cli.bill import bill_line
 from flows.dvc.overrides import Change
 from flows.dvc.plan import PlannedStage
 from flows.tracking.comparison import Outcome, VariantState, measured, overlap_rows, rows
-from flows.tracking.metrics import LeadingMetric, leading
+from flows.tracking.leading_metrics import LeadingMetric, leading
 from flows.tracking.store import how_to_open
 from tasks.lib.core.dvc_yaml import Graph
 from tasks.lib.core.errors import CurationError
@@ -47,7 +47,7 @@ class SafeConsole(Console):
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """Yield what is shown; this also makes texts safe that are not plain strings."""
+        """Yield what is shown; this also makes safe any text that is not a plain string."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=visible(segment.text))
 
@@ -64,7 +64,7 @@ def use_json(*, is_set: bool) -> None:
 
 
 def changed(change: Change) -> None:
-    """Print a change of params.yaml."""
+    """Print a change to params.yaml."""
     err.print(f"params.yaml: {change.key} = {change.new!r} (was {change.old!r})")
 
 
@@ -87,6 +87,11 @@ def warning(what: str, fix: str) -> None:
     """Print what may go wrong, with its fix on the next line."""
     err.print(f"[yellow]warning:[/] {escape(what)}", markup=True, soft_wrap=True)
     err.print(f"  {fix}", soft_wrap=True)
+
+
+def note(what: str) -> None:
+    """Print something that a command did along the way."""
+    err.print(what, soft_wrap=True)
 
 
 def as_json(document: Any) -> None:
@@ -230,7 +235,7 @@ def load(graph: Graph, workspace: Path, type_: str, model: type[D]) -> D | None:
 ACTIONS = {
     "run": "[bold]would run[/]",
     "follow": "would run",
-    "restore": "would be restored from DVC's cache or made again",
+    "restore": "would be restored from DVC's cache or rebuilt",
     "cached": "[dim]up to date[/]",
 }
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import flows
+from flows.cli.deployments import deployments
 from flows.cli.diagnosis import Diagnosis, Status
 from flows.cli.drift import drift
 from flows.cli.remote import remote
@@ -39,7 +40,10 @@ def diagnose(start: Path) -> Iterator[Diagnosis]:
     except CurationError as error:
         yield Diagnosis.of(error)
         return
-    for check in (_git, surroundings, _tracking, _journal, _dvc, remote, drift, _params, _routes):
+    yield from _git(workspace)
+    for check in (surroundings, deployments, _tracking, _journal, _dvc, remote, drift):
+        yield from check(workspace)
+    for check in (_params, _routes):
         yield from check(workspace)
     yield _telemetry()
 
@@ -54,7 +58,7 @@ def _python() -> Diagnosis:
 
 
 def _path() -> Diagnosis:
-    """Check which Python a stage's command finds, which begins with ``python``."""
+    """Check which Python a stage's command, which begins with ``python``, would run."""
     found, ours = shutil.which("python"), Path(sys.executable).parent
     if found and Path(found).parent == ours:
         return Diagnosis(Status.OK, f"plain `dvc repro` runs stages with {found}")
@@ -119,7 +123,7 @@ def _git(workspace: Path) -> Iterator[Diagnosis]:
 
 
 def _dvc(workspace: Path) -> Iterator[Diagnosis]:
-    """Check that DVC works, and that its link types protect the cache from edits in place."""
+    """Check that DVC works, and that its link types protect the cache from in-place edits."""
     try:
         stale = dvc.status(workspace)
     except CurationError as error:
@@ -130,7 +134,7 @@ def _dvc(workspace: Path) -> Iterator[Diagnosis]:
     changed = [path for changes in stale.values() for path in _changed_outputs(changes)]
     if changed:
         what = f"DVC: {len(changed)} outputs do not match dvc.lock: {', '.join(changed)}"
-        fix = "Run `selectllm run`, which restores or makes them, or `dvc pull` in a new clone."
+        fix = "Run `selectllm run`, which restores or rebuilds them, or `dvc pull` in a new clone."
         yield Diagnosis(Status.WARNING, what, fix)
     lines = dvc.run(workspace, "config", "--list").stdout.splitlines()
     config = dict(line.partition("=")[::2] for line in lines)
@@ -153,7 +157,7 @@ def _dvc(workspace: Path) -> Iterator[Diagnosis]:
 
 
 def _changed_outputs(changes: Iterable[Any]) -> Iterator[str]:
-    """Yield the outputs of a stage that changed without it, each with what happened to it."""
+    """Yield the outputs that changed although their stage did not run, each with what happened."""
     for change in changes:
         if isinstance(change, Mapping):
             for path, what in change.get("changed outs", {}).items():
@@ -170,7 +174,7 @@ def _params(workspace: Path) -> Iterator[Diagnosis]:
 
 
 def _routes(workspace: Path) -> Iterator[Diagnosis]:
-    """Check that the routes in use can judge, and that no model of the others ends soon."""
+    """Check that the routes in use can judge, and that no other route's model is retired soon."""
     from tasks.estimate.context import worst_sizes  # noqa: PLC0415
     from tasks.estimate.readiness import Readiness  # noqa: PLC0415
 
@@ -180,7 +184,7 @@ def _routes(workspace: Path) -> Iterator[Diagnosis]:
         found = readiness.findings(worst_sizes(values, workspace))
         others = readiness.endings_of_others()
     except CurationError:
-        return  # `_params` has named it
+        return  # `_params` has reported it
     for finding in [*found, *others]:
         status = Status.WRONG if finding.is_fatal else Status.WARNING
         yield Diagnosis(status, f"{finding.where}: {finding.what}", finding.fix)
@@ -200,7 +204,7 @@ def _journal(workspace: Path) -> Iterator[Diagnosis]:
     if fault:
         yield Diagnosis(Status.WRONG, f"journal: {path}: {fault}", UNLOCK)
     else:
-        what = f"{path} can be written" if path.exists() else "no journal yet"
+        what = f"{path} is writable" if path.exists() else "no journal yet"
         yield Diagnosis(Status.OK, f"journal: {what}")
 
 

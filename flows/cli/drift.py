@@ -47,7 +47,7 @@ def _lost_run(workspace: Path) -> Iterator[Diagnosis]:
 
 
 def _prefect_state(run_id: str) -> str:
-    """Return the type of a flow run's state; empty if Prefect cannot be asked or lacks the run."""
+    """Return the type of a flow run's state; empty if Prefect is unreachable or lacks the run."""
     try:
         url, database = prefect_urls()
     except DataError:
@@ -81,7 +81,7 @@ def _unrecorded(workspace: Path) -> Iterator[Diagnosis]:
 
 
 def _changed(workspace: Path, identity: Identity) -> Iterator[Diagnosis]:
-    """Compare dvc.lock, as it is now and as MLflow has it, with that of the last run."""
+    """Compare dvc.lock, as it is now and as MLflow recorded it, with the last run's."""
     run = f"run {identity.run_id}"
     if lock_hash(workspace) != identity.lock:
         yield Diagnosis(Status.WARNING, f"last run: dvc.lock has changed since {run}", AGAIN)
@@ -91,4 +91,6 @@ def _changed(workspace: Path, identity: Identity) -> Iterator[Diagnosis]:
     if tags is None:
         yield Diagnosis(Status.WARNING, f"last run: MLflow does not have {run}", AGAIN)
     elif tags.get(LOCK_TAG) != identity.lock:
-        yield Diagnosis(Status.WARNING, f"last run: MLflow has {run} with another dvc.lock", AGAIN)
+        yield Diagnosis(
+            Status.WARNING, f"last run: MLflow has {run} with a different dvc.lock", AGAIN
+        )

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from flows.cli import console, show_cost
-from flows.cli.options import AsJson
+from flows.cli.shared_options import AsJson
 from flows.dvc.workspace import find_workspace
 
 journal = typer.Typer(help="The journal of bought answers.", no_args_is_help=True)
@@ -46,7 +46,7 @@ def journal_prune(
     yes: Annotated[bool, typer.Option("--yes", help="Delete them; otherwise only count.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete old answers. Their cost stays in the journal; answers needed again are paid again."""
+    """Delete old answers, but keep their cost. An answer that is needed again is bought again."""
     from tasks.estimate.journal_admin import journal_of, prune  # noqa: PLC0415
 
     n = prune(journal_of(_root()), before, dry_run=not yes)

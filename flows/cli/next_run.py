@@ -1,4 +1,4 @@
-"""What a command asks about the next run, without changing any file."""
+"""Find out what a command needs to know about the next run, without changing any file."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,11 +8,11 @@ from tasks.lib.core.errors import ParamError
 
 
 class NextRun(NamedTuple):
-    """The parameters of the next run, and what the workspace already has of it."""
+    """The parameters of the next run, and what the workspace already has for it."""
 
     workspace: Path
     values: dict[str, Any]  # params.yaml with the overrides
-    is_grouped: bool  # whether the workspace has the prompts of these values
+    is_grouped: bool  # whether the workspace has prompts made with these values
 
 
 def read_next_run(overrides: list[str], route: str | None = None) -> NextRun:

@@ -50,7 +50,7 @@ class RouteCheck:
             require(self._readiness.findings(sizes))
 
     def before(self, stage: str) -> None:
-        """Check the longest prompt, counted in its texts, before the stage that sends it.
+        """Check the longest prompt, measured on its actual texts, before the stage that sends it.
 
         Raises:
             ParamError: A route cannot read even one candidate.

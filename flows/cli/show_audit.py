@@ -12,7 +12,7 @@ from flows.cli.console import err, out
 from tasks.lib.core.wording import truncate, usd_text, visible, visible_line
 
 MAX_EXTRA = 1000  # characters of a record's other columns
-OTHER_CHARS, MIN_CHARS = 53, 20  # of a candidate's line without its text, and of its text
+OTHER_CHARS, MIN_CHARS = 53, 20  # of a candidate's line excluding its text, and of its text
 
 AGAIN = "of the offline judge, which answered again because there is no journal"
 NOT_PROVABLE = "not provable: that a provider gave the journal's answers, since none signs them"
@@ -22,7 +22,7 @@ FATES = {
     "rejected": "[bold]not selected[/]: others cover the pool better or rank higher",
     "set_aside": "[bold]not selected[/]: it could not be judged",
     "undecided": "[bold]not selected[/]: its prompt has not been judged",
-    "annotated": "[bold]not selected[/]: it repeats a record that has an answer already",
+    "annotated": "[bold]not selected[/]: it repeats a record that already has an answer",
     "held_out": "[bold]not shown to any model[/]: it repeats a record of a held-out set",
     "duplicate": "[bold]not shown to any model[/]: it duplicates another record",
 }
@@ -49,8 +49,8 @@ def proof(result: Any) -> None:
     out.print(f"rebuilt and equal: {', '.join(result.rebuilt)}", soft_wrap=True)
     for path in result.rounded:
         err.print(
-            f"[yellow]warning:[/] {escape(path)} differs in the last digits of some numbers, as it "
-            "does on another kind of processor",
+            f"[yellow]warning:[/] {escape(path)} differs in the last digits of some numbers, as "
+            "happens on another kind of processor",
             markup=True,
             soft_wrap=True,
         )
@@ -143,7 +143,7 @@ def _receipt(receipt: Mapping[str, Any]) -> None:
         counted = (
             f"{column} {value or '(none)'}" for column, value in receipt["counts_for"].items()
         )
-        out.print(f"it counts for the quota of {', '.join(counted)}", soft_wrap=True)
+        out.print(f"it counts toward the quota of {', '.join(counted)}", soft_wrap=True)
     if receipt["reason"]:
         out.print(f"because: {receipt['reason']}", soft_wrap=True)
     for answer in receipt["answers"]:

@@ -1,4 +1,4 @@
-"""Print estimates and the content of the journal."""
+"""Print estimates and the contents of the journal."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -58,7 +58,8 @@ def estimate(estimated: Any) -> None:
 def ungrouped() -> None:
     """Print that an estimate is not based on the real prompts yet."""
     err.print(
-        "The prompts do not exist yet; this estimate assumes the same number and sizes of prompts."
+        "The prompts do not exist yet; this estimate assumes the same number of prompts of the "
+        "same sizes."
     )
 
 
@@ -101,7 +102,7 @@ def pruned(n: int, before: str, *, done: bool) -> None:
 
 def marked_for_retry(n: int) -> None:
     """Print the number of failed calls that were marked for retry."""
-    out.print(f"{n:,} failed calls marked for retry; `dvc repro -f llm_select` makes them again")
+    out.print(f"{n:,} failed calls marked for retry; `dvc repro -f llm_select` repeats them")
 
 
 def _work(work: "Workload") -> str:
@@ -120,7 +121,7 @@ def span(bounds: Range, show: Any) -> str:
 
 
 def usd_span(bounds: Range) -> str:
-    """Format a range of prices, with the unit once."""
+    """Format a range of prices, giving the unit once."""
     low, _, high = span(bounds, usd_text).partition(" to ")
     return f"{low.removesuffix(' USD')} to {high}" if high else low
 

@@ -23,7 +23,7 @@ def plan(planned: EvaluationPlan) -> None:
     console.out.print(table)
     console.out.print(
         f"{planned.model} on {planned.device}, {planned.n_test:,} test records, "
-        f"{planned.n_answers:,} answers of each model: about {planned.minutes:,.0f} min",
+        f"{planned.n_answers:,} answers from each model: about {planned.minutes:,.0f} min",
         soft_wrap=True,
         markup=False,
     )
@@ -38,8 +38,8 @@ def plan_sentences(planned: EvaluationPlan) -> Iterator[str]:
     if planned.visible is not None:
         yield (
             f"With {planned.n_seeds} seeds and {planned.n_test:,} test records, a difference of "
-            f"about {planned.visible:.4f} nats per token would be seen (by an estimate from a few "
-            "steps; differences between seeds raise it)."
+            f"about {planned.visible:.4f} nats per token would be visible (estimated from "
+            "a few steps; differences between seeds raise it)."
         )
     if planned.judge:
         judge = planned.judge
@@ -51,7 +51,7 @@ def plan_sentences(planned: EvaluationPlan) -> Iterator[str]:
 
 
 def result(evaluation: Evaluation, folder: Path) -> None:
-    """Print the arms with their loss, what it says, and where the results are."""
+    """Print the arms with their loss, what it means, and where the results are."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     for heading in HEADINGS:
         table.add_column(heading, justify="left" if heading == "arm" else "right")
@@ -66,7 +66,7 @@ def result(evaluation: Evaluation, folder: Path) -> None:
 
 
 def markdown(evaluation: Evaluation) -> str:
-    """Return the arms with their loss as a Markdown table, and what it says."""
+    """Return the arms with their loss as a Markdown table, and what it means."""
     rows = [HEADINGS, ("---",) * len(HEADINGS), *map(_row, evaluation.arms)]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return "\n\n".join([table, *sentences(evaluation)])
@@ -86,8 +86,8 @@ def sentences(evaluation: Evaluation) -> Iterator[str]:
         if won and won.length_controlled:
             yield (
                 f"{arm.name}: wins {won.win_rate.value:.0%} ({won.win_rate.low:.0%} to "
-                f"{won.win_rate.high:.0%}) of {won.n_questions:,} comparisons with random by "
-                f"{evaluation.judge.model}, {won.length_controlled.value:.0%} at equal length"
+                f"{won.win_rate.high:.0%}) of {won.n_questions:,} comparisons with random, judged "
+                f"by {evaluation.judge.model}, {won.length_controlled.value:.0%} at equal length"
             )
     if evaluation.judge.n_questions:
         judge = evaluation.judge

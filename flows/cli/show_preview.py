@@ -16,13 +16,13 @@ from tasks.lib.core.wording import truncate, usd_text, visible
 if TYPE_CHECKING:
     from tasks.estimate.preview import Preview, PreviewCall, PreviewedRequest
 
-MAX_SYSTEM, MAX_USER, MAX_REPLY = 300, 800, 1000  # characters; --json has the whole texts
+MAX_SYSTEM, MAX_USER, MAX_REPLY = 300, 800, 1000  # characters; --json shows the full texts
 MARGIN = 12  # columns before a ranked text
 
 NO_ANSWER = {
     "context_too_long": "the prompt is too long for the model: a run sends it in two halves",
     "content_filter": "the provider blocks a text: a run sends the prompt in two halves",
-    "useless": "no usable answer in two calls: a run would let the next route or the offline "
+    "useless": "no usable answer in two calls: a run would have the next route or the offline "
     "judge rank these candidates",
     "unreached": "the calls failed: a run would retry, then use the next route or the offline "
     "judge",
@@ -41,7 +41,7 @@ def samples() -> None:
 
 
 class PreviewView:
-    """Prints the exchanges of a preview as they end, then the projection."""
+    """Prints the exchanges of a preview as they finish, then the projection."""
 
     def __init__(self) -> None:
         self._n_shown = 0

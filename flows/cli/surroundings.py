@@ -29,8 +29,8 @@ FREE_GB, FULL_GB = 2.0, 0.1
 MEMORY_GB = 1.0  # what embedding the sample takes, with Prefect's server next to it
 PREFECT_TABLES = {"flow_run", "task_run", "alembic_version"}
 CGROUP = Path("/sys/fs/cgroup")
-OWN_SERVER = "unset PREFECT_API_URL, which lets each run start its own"
-ONLY_HISTORY = "it has only the history of runs, and the next run makes a new one"
+OWN_SERVER = "unset PREFECT_API_URL, so that each run starts its own"
+ONLY_HISTORY = "it contains only the history of runs, and the next run creates a new one"
 POSTGRESQL = 5432  # its port
 
 
@@ -40,19 +40,24 @@ def require_surroundings(workspace: Path) -> None:
     Raises:
         DataError: Prefect or a shared journal cannot be used, or the disk is full or read-only.
     """
-    for found in (*surroundings(workspace), *shared_journal(workspace)):
+    for found in surroundings(workspace):
         if found.status is Status.WRONG:
             where, _, what = found.what.partition(": ")
             raise DataError(what, where=where, fix=found.fix)
         if found.status is Status.WARNING:
             console.warning(found.what, found.fix)
+    if _has_shared_journal(workspace):
+        from tasks.estimate.journal_admin import share_own_journal  # noqa: PLC0415  a second
+
+        if copied := share_own_journal(workspace):
+            console.note(f"journal: {copied}")
     if database := own_file(*prefect_urls()):
         database.parent.mkdir(parents=True, exist_ok=True)
         make_private(database)
 
 
 def surroundings(workspace: Path) -> Iterator[Diagnosis]:
-    """Yield what each check finds, within seconds."""
+    """Run each check, which takes seconds at most, and yield what it finds."""
     yield _disk(workspace)
     yield _memory()
     yield _proxy()
@@ -60,18 +65,25 @@ def surroundings(workspace: Path) -> Iterator[Diagnosis]:
 
 
 def shared_journal(workspace: Path) -> Iterator[Diagnosis]:
-    """Yield whether the database of the journal can be used; nothing if the journal is a file."""
+    """Yield whether the journal's database can be used; nothing if the journal is a file."""
     try:
-        section = read_params(workspace / PARAMS_FILE).get("llm_select") or {}
-        if section.get("journal") is None:
+        if not _has_shared_journal(workspace):
             return
         from tasks.estimate.journal_admin import check_shared_journal  # noqa: PLC0415  a second
 
-        url = check_shared_journal(workspace)
+        url, is_lacking = check_shared_journal(workspace)
     except CurationError as error:
         yield Diagnosis(Status.WRONG, f"journal: {hide(error.where)}: {error.what}", error.fix)
-    else:
-        yield Diagnosis(Status.OK, f"journal: the database {hide(url)} can be used")
+        return
+    yield Diagnosis(Status.OK, f"journal: the database {hide(url)} can be used")
+    if is_lacking:
+        what = "journal: the database lacks calls that are in this machine's own journal"
+        yield Diagnosis(Status.WARNING, what, "Run `selectllm run`, which copies them.")
+
+
+def _has_shared_journal(workspace: Path) -> bool:
+    section = read_params(workspace / PARAMS_FILE).get("llm_select") or {}
+    return section.get("journal") is not None
 
 
 def _disk(workspace: Path) -> Diagnosis:
@@ -90,12 +102,12 @@ def _memory() -> Diagnosis:
     if free >= MEMORY_GB:
         return Diagnosis(Status.OK, f"memory: {free:.0f} GB free")
     what = f"memory: only {free:.2f} GB free; a run takes about {MEMORY_GB:g} GB"
-    fix = "End other programs, or raise the limit of this container or shell."
+    fix = "Close other programs, or raise the limit of this container or shell."
     return Diagnosis(Status.WARNING, what, fix)
 
 
 def free_memory() -> int:
-    """Return the bytes that this process may still use, limited by machine, container or shell."""
+    """Return the bytes that machine, container and shell still allow this process to use."""
     limits = [psutil.virtual_memory().available]
     maximum, current = CGROUP / "memory.max", CGROUP / "memory.current"
     if maximum.exists() and (text := maximum.read_text().strip()) != "max":
@@ -139,7 +151,7 @@ def _prefect() -> Diagnosis:
 def _unwritable(folder: Path) -> str:
     while not folder.exists():
         folder = folder.parent
-    return "" if folder.is_dir() and os.access(folder, os.W_OK) else f"{folder} cannot be written"
+    return "" if folder.is_dir() and os.access(folder, os.W_OK) else f"{folder} is not writable"
 
 
 class PrefectUrls(NamedTuple):
@@ -150,10 +162,10 @@ class PrefectUrls(NamedTuple):
 
 
 def prefect_urls() -> PrefectUrls:
-    """Return the URLs in the settings of Prefect: the environment, a profile, or its defaults.
+    """Return the URLs in Prefect's settings: the environment, a profile, or its defaults.
 
     Raises:
-        DataError: A setting is wrong, or the file of profiles cannot be read.
+        DataError: A setting is wrong, or Prefect's profiles file cannot be read.
     """
     require_prefect_settings()
     from prefect.settings import get_current_settings  # noqa: PLC0415  takes a second

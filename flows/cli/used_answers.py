@@ -15,7 +15,7 @@ from tasks.lib.documents.usage import Usage
 def used_answers(graph: Graph, workspace: Path) -> list[TracedAnswer]:
     """Return a sample of the answers behind the selection; none if no model was called.
 
-    If they cannot be read, such as after `dvc pull` without a journal, this is logged.
+    A failure to read them, as after `dvc pull` without a journal, is logged.
     """
     usage = console.load(graph, workspace, "usage", Usage)
     if usage is None or not usage.calls:
@@ -25,5 +25,5 @@ def used_answers(graph: Graph, workspace: Path) -> list[TracedAnswer]:
     try:
         return read(workspace, MAX_TRACES)
     except CurationError as error:
-        get_run_logger().info("MLflow gets no traces of this run: %s", error)
+        get_run_logger().info("MLflow gets no traces for this run: %s", error)
         return []

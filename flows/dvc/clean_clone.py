@@ -1,6 +1,6 @@
 """Run a commit in a clean clone, which shares its outputs with others through the DVC remote.
 
-Nothing of the user's folder enters the clone except for the commit and the DVC settings, so the
+Nothing in the user's folder enters the clone except the commit and the DVC settings, so the
 result depends on the commit and the remote alone. DVC's cache and the state folder are shared,
 so nothing is stored or bought twice.
 """
@@ -21,11 +21,11 @@ NO_REMOTE = "Add one, such as `dvc remote add --default storage s3://bucket/sele
 def clean_clone(user_workspace: Path, commit: str) -> Path:
     """Clone a commit, fetch its outputs from the default DVC remote, and return the workspace.
 
-    The clone of a commit is used again, as Git has it, by later runs of that commit.
+    Later runs of the commit reuse its clone, reset to what Git has.
 
     Args:
         user_workspace: The user's workspace; only its state folder is written to.
-        commit: Any name that Git has for the commit, such as HEAD or a tag.
+        commit: Any Git name for the commit, such as HEAD or a tag.
 
     Raises:
         ParamError: There is no such commit, or no default remote.

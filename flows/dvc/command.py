@@ -17,12 +17,12 @@ SITE_CACHE = f"{STATE_DIR}/dvc"
 
 
 def environment(workspace: Path) -> dict[str, str]:
-    """Return our environment for DVC and its steps, which differs in five ways.
+    """Return the environment for DVC and its steps, which differs from ours in five ways.
 
     This interpreter comes first on PATH, since a stage's command starts with ``python``, which may
-    be another one for a worker or a cron job. DVC's analytics are off. Its site cache is in the
-    workspace; by default, every user of the machine could write to it. No proxy is used for this
-    machine. And the output is UTF-8, which the user may have changed for the terminal.
+    be a different one for a worker or a cron job. DVC's analytics are off. Its site cache is in the
+    workspace; by default, every user of the machine could write to it. Connections to this machine
+    bypass any proxy. And the output is UTF-8, which the user may have changed for the terminal.
     """
     env = {"DVC_SITE_CACHE_DIR": str(workspace / SITE_CACHE)} | with_direct_loopback(os.environ)
     env |= {"DVC_NO_ANALYTICS": "1", "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
@@ -55,7 +55,7 @@ def run(
     """Run a DVC command, wait for it to end, and capture its output.
 
     Raises:
-        subprocess.TimeoutExpired: It takes longer than `timeout_s`; it was killed.
+        subprocess.TimeoutExpired: It took longer than `timeout_s`, and was killed.
     """
     with suppress(OSError):  # read-only, which the run reports; DVC would let all users write
         (workspace / SITE_CACHE).mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -62,7 +62,7 @@ def ready_params(user_workspace: Path, sets: Sequence[str]) -> str:
     for text in sets:
         if not text.startswith(OWN_KEYS):
             raise ParamError(
-                "an evaluation uses the selection that is there, so the key would have no effect",
+                "an evaluation uses the existing selection, so the key would have no effect",
                 where=f"-S {text}",
                 fix="Set it with `selectllm run -S` first, or use keys of the evaluate section.",
             )
@@ -156,7 +156,7 @@ def _copy_variants(graph: Graph, user_workspace: Path, workspace: Path) -> list[
     """Write the selections of the variants among the arms to one table.
 
     Returns:
-        The variants whose selections were made with other parameters than they have now.
+        The variants whose selections were made with parameters other than their current ones.
 
     Raises:
         DataError: `selectllm compare` has not run a variant yet.
@@ -185,7 +185,7 @@ def _copy_variants(graph: Graph, user_workspace: Path, workspace: Path) -> list[
 
 
 def _is_current(user_workspace: Path, variant: Path, changes: Mapping[str, Any]) -> bool:
-    """Return whether a variant ran with the parameters that it has now."""
+    """Return whether a variant ran with its current parameters."""
     sets = [f"{key}={json.dumps(value)}" for key, value in changes.items()]
     ours, _ = overrides.preview(user_workspace, sets)
     theirs = read_params(variant / PARAMS_FILE)
@@ -193,9 +193,9 @@ def _is_current(user_workspace: Path, variant: Path, changes: Mapping[str, Any])
 
 
 def _describe_model(workspace: Path) -> None:
-    """Write the files of the model with their sizes and times, so that DVC sees a changed folder.
+    """List the model's files with their sizes and times, so that DVC notices a changed folder.
 
-    DVC itself sees only the name. Its hash of the files would take minutes for a large model.
+    DVC itself sees only the name. Hashing the files of a large model would take it minutes.
     """
     name = str(lookup(read_params(workspace / PARAMS_FILE), "evaluate.model"))
     files = sorted(path for path in (workspace / name).glob("*") if path.is_file())

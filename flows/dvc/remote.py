@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from flows.dvc import command as dvc
+from flows.services import http_fault
 from tasks.lib.core.hiding import hide
 
-PATIENCE_S = 30.0  # a remote far away may list its objects for seconds
+PATIENCE_S = 8.0
 
 
 class Remote(NamedTuple):
@@ -22,15 +23,22 @@ class Remote(NamedTuple):
 
 
 def read_remote(workspace: Path) -> Remote | None:
-    """Return the default remote of a workspace, or None if it has none."""
-    name = dvc.run(workspace, "config", "core.remote").stdout.strip()
+    """Return the default remote of a workspace, or None if it has none; takes seconds at most."""
+    lines = dvc.run(workspace, "config", "--list").stdout.splitlines()
+    config = dict(line.partition("=")[::2] for line in lines)
+    name = config.get("core.remote", "")
     if not name:
         return None
+    url = config.get(f"remote.{name}.endpointurl") or config.get(f"remote.{name}.url", "")
+    if url.startswith(("http://", "https://")) and (
+        fault := http_fault(url, "")
+    ):  # to DVC, it is empty
+        return Remote(name, fault)
     try:
         done = dvc.run(workspace, "status", "--cloud", "--json", timeout_s=PATIENCE_S)
         states = json.loads(done.stdout or "null")
     except subprocess.TimeoutExpired:
-        return Remote(name, f"no answer within {PATIENCE_S:g} s")
+        return Remote(name, f"no answer within {PATIENCE_S:g} s; `dvc status --cloud` waits longer")
     except ValueError:
         return Remote(name, "DVC's answer cannot be read")
     if done.returncode or not isinstance(states, dict):
@@ -40,7 +48,7 @@ def read_remote(workspace: Path) -> Remote | None:
 
 
 def _reason(stderr: str) -> str:
-    """Return the error of DVC in one line, without its advice."""
+    """Return DVC's error in one line, without its advice."""
     errors = [line for line in stderr.splitlines() if line.startswith("ERROR: ")]
     text = errors[-1].removeprefix("ERROR: ") if errors else "DVC failed and gave no reason"
     return hide(text.removeprefix("unexpected error - "))

@@ -19,7 +19,7 @@ _REMOTE = re.compile(r"(?!ds://)(\w+://|sql:)")
 
 
 def keys_of_source(workspace: Path, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return further keys, with values, that must be set for the source in ``ingest.source``."""
+    """Return the other keys, with values, that must be set for the source in ``ingest.source``."""
     source = lookup(values, "ingest.source")
     if not (workspace / DVC_FILE).exists() or FETCH not in values:  # a graph without that stage
         return {}
@@ -38,7 +38,10 @@ def keys_of_source(workspace: Path, values: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _folder(workspace: Path, sources: Sequence[Any]) -> str | None:
-    """Return the folder of all sources; None if there are several or it contains the workspace."""
+    """Return the folder that holds all sources.
+
+    None if there are several folders, or if the folder contains the workspace.
+    """
     if not all(isinstance(source, str) and not _REMOTE.match(source) for source in sources):
         return None
     folders = {str(Path(_MAGIC.split(f"{source}")[0] + "x").parent) for source in sources}

@@ -82,7 +82,7 @@ def _variant(workspace: Path, shared: Sequence[str], name: Any, changes: Any) ->
     where = f"{PARAMS_FILE}: {SECTION}.{name}"
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise ParamError(
-            "a name may have only letters, digits, dots, hyphens and underscores",
+            "a name may contain only letters, digits, dots, hyphens and underscores",
             where=where,
             fix="Rename the variant. If its name is a number, put it in quotes.",
         )
@@ -129,7 +129,7 @@ def make_workspace(
         folder: The folder for the new workspace and everything that its relative paths need.
         params: The text of the new params.yaml.
         cache: DVC's cache, which both workspaces share.
-        graph: The file in the user's workspace with the graph of the new one.
+        graph: The file in the user's workspace that contains the new workspace's graph.
     """
     workspace = place_of(user_workspace, folder)
     (workspace / ".dvc").mkdir(parents=True, exist_ok=True)

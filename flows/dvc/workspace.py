@@ -50,7 +50,7 @@ def run_lock(workspace: Path) -> Iterator[int]:
         path.parent.mkdir(exist_ok=True)
         lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        what = f"the workspace cannot be written: {error.strerror}"
+        what = f"the workspace is not writable: {error.strerror}"
         fix = "Free some space there or make it writable, then run this again."
         raise DataError(what, where=str(path), fix=fix) from None
     try:

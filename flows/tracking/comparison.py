@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from flows.dvc.variants import Variant
-from flows.tracking.metrics import LeadingMetric
+from flows.tracking.leading_metrics import LeadingMetric
 from tasks.lib.documents.labels import LEADING
 from tasks.lib.documents.metrics import MethodMetrics, jaccard
 from tasks.lib.documents.savings import Savings

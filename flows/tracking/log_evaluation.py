@@ -46,7 +46,7 @@ def log_evaluation(run: Run, result: Evaluation, files: Path, note: str, took_s:
 
 
 def _metrics(arm: ArmFigures) -> Iterator[tuple[str, float]]:
-    """Yield an arm's numbers, win rates, figures and differences, the last two with their ends."""
+    """Yield an arm's numbers, win rates, figures and differences, the last two with intervals."""
     for name in ("n_seeds", "n_records", "n_steps", "n_tokens"):
         yield name, getattr(arm, name)
     for decider, won in arm.duels.items():

@@ -15,7 +15,7 @@ from flows.dvc.variants import SECTION
 from flows.identity import LOCK, URL_TAG, identify
 from flows.stage_task import Done, Run
 from flows.tracking import markdown
-from flows.tracking.metrics import curve_points, of_selection
+from flows.tracking.leading_metrics import curve_points, of_selection
 from flows.tracking.registry import register_prompt, write_dataset
 from flows.tracking.store import MAX_TAG_CHARS, Store, write
 from flows.tracking.traces import write_traces
@@ -27,12 +27,12 @@ from tasks.lib.documents.metrics import Metrics
 from tasks.lib.documents.traced_answer import TracedAnswer
 
 MAX_PARAM_CHARS = 500
-MAX_BATCH = 1000  # metrics in one request, as MLflow limits it
+MAX_BATCH = 1000  # metrics in one request, which is MLflow's limit
 NOTE = "mlflow.note.content"  # MLflow shows it as the run's description
 
 
 class LoggedRun(NamedTuple):
-    """Where MLflow has a run: its id there, and the addresses of its page and of all runs.
+    """Where to find a run in MLflow: its id, and the addresses of its page and of all runs.
 
     They are empty if the store cannot be written. The addresses exclude the server.
     """
@@ -47,8 +47,8 @@ class EndedRun(NamedTuple):
 
     Attributes:
         read_answers: Returns the answers behind the selection in a workspace.
-        tags: The tags of a run that ended earlier; None for the tags as of now.
-        failure: Why the run failed; empty if the first failed stage says so, or if none failed.
+        tags: The tags of a run that ended earlier; None for the current tags.
+        failure: Why the run failed; empty if the first failed stage says why, or if none failed.
     """
 
     graph: Graph
@@ -86,7 +86,7 @@ def log_run(ended: EndedRun) -> LoggedRun:
 
 
 def _log_kept(folder: Path, later: Run, store: Store) -> None:
-    """Log a kept run as of the time at which it ended; it has no traces of answers."""
+    """Log a kept run as of the time it ended, without traces of its answers."""
     kept = read_kept(folder, later)
     ended = EndedRun(kept.graph, kept.run, kept.done, lambda _graph, _workspace: [], kept.tags)
     age_s = time.time() - kept.ended
@@ -104,21 +104,21 @@ def log(store: Store, run_id: str, ended: EndedRun) -> None:
     graph, run, done = ended.graph, ended.run, ended.done
     tags = ended.tags or _tags(run, done)
     mlflow = store.mlflow
+    failure = ended.failure or _failure(done)
+    mlflow.set_tag(NOTE, _note(ended, failure, tags.get(URL_TAG, "")))
     hashes = output_hashes(run.workspace)
-    mlflow.set_tags({f"dvc.{path}": md5 for path, md5 in hashes.items()})
-    mlflow.set_tags(tags)
+    mlflow.set_tags({**tags} | {f"dvc.{path}": md5 for path, md5 in hashes.items()})
     sections = read_params(run.workspace / PARAMS_FILE)
     sections.pop(SECTION, None)
     params = {key: str(value)[:MAX_PARAM_CHARS] for key, value in flatten(sections)}
     mlflow.log_params(params)
+    if not failure:
+        _log_results(mlflow, graph, run.workspace, hashes)
     ran = {name: end.seconds for name, end in done.items() if end.state.name == "Completed"}
     mlflow.log_metrics({f"seconds.{name}": seconds for name, seconds in ran.items()})
-    failure = ended.failure or _failure(done)
-    mlflow.set_tag(NOTE, _note(ended, failure, tags.get(URL_TAG, "")))
     if failure:
         mlflow.end_run("FAILED")
         return
-    _log_results(mlflow, graph, run.workspace, hashes)
     with store.optional("the evaluation dataset"):
         for out in graph.outs("selection"):
             write_dataset(store, run_id, run.workspace / out.path, hashes[out.path])
@@ -145,7 +145,7 @@ def _note(ended: EndedRun, failure: str, url: str) -> str:
 
 def _log_results(mlflow: Any, graph: Graph, workspace: Path, hashes: Mapping[str, str]) -> None:
     """Log the JSON outputs with their metrics, the report, parameters, pool and selection."""
-    for stage in graph.stages:
+    for stage in reversed(graph.stages):  # so that MLflow shows what a selection is worth first
         for out in stage.outs:
             if out.path.endswith(".json"):
                 mlflow.log_metrics(dict(_metrics(workspace, stage.name, out)))
@@ -211,12 +211,10 @@ def _name(ended: EndedRun) -> str | None:
 
 
 def _tags(run: Run, done: Mapping[str, Done]) -> dict[str, str]:
-    tags = {f"state.{name}": end.state.name or "" for name, end in done.items()}
-    tags |= identify(run.id, run.workspace).tags()
-    tags["workspace"] = str(run.workspace)
+    tags = identify(run.id, run.workspace).tags() | {"workspace": str(run.workspace)}
     if run.sets:
         tags["sets"] = run.sets[:MAX_TAG_CHARS]
-    return tags
+    return tags | {f"state.{name}": end.state.name or "" for name, end in done.items()}
 
 
 def output_hashes(workspace: Path) -> dict[str, str]:

@@ -10,7 +10,7 @@ from flows.cli.bill import bill_line
 from flows.dvc.overrides import Change
 from flows.identity import Identity
 from flows.tracking.comparison import Outcome, VariantState, best, measured, overlap
-from flows.tracking.metrics import leading
+from flows.tracking.leading_metrics import leading
 from flows.tracking.store import how_to_open
 from tasks.lib.core.dvc_yaml import Graph
 from tasks.lib.core.wording import visible
@@ -65,7 +65,7 @@ def identity(identity: Identity, run_page: str) -> str:
 
 def parameters(graph: Graph, workspace: Path, changes: Sequence[Change]) -> str:
     """Describe the changes that a run's parameters make, and where its results are."""
-    changed = "The parameters have the values of params.yaml."
+    changed = "The parameters have the values in params.yaml."
     if changes:
         rows = [tuple(map(plain, (change.key, change.new, change.old))) for change in changes]
         changed = table(["only for this run", "value", "in params.yaml"], rows)
@@ -107,7 +107,7 @@ def comparison(outcomes: Sequence[Outcome]) -> str:
 
 
 def plain(text: Any) -> str:
-    """Return a text as Markdown that shows it unchanged: no link, image, HTML or control acts."""
+    """Return Markdown that shows a text literally, with no active link, image, HTML or control."""
     return _MARKUP.sub(r"\\\1", visible(str(text)))
 
 

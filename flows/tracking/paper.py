@@ -27,7 +27,7 @@ def write_tables(workspace: Path, outcomes: Sequence[Outcome]) -> list[Path]:
 
 
 def paper_rows(outcomes: Sequence[Outcome]) -> list[TableRow]:
-    """Return a row for each variant; variants that differ only in `seed` are one row.
+    """Return a row for each variant; variants that differ only in `seed` share one row.
 
     Such a row has the name of its first variant, the means of the values with the 95 % intervals of
     these means (Student's t), the largest p-values, the mean numbers of random records with the

@@ -8,14 +8,14 @@ from flows.tracking.store import Store
 
 PROMPT = "selectllm-criteria"
 MAX_RECORDS = 1000
-"""Of a selection in MLflow, the most preferred first; more would keep a run waiting."""
+"""The most records of a selection that MLflow gets, the best first; more would delay a run."""
 CONTEXT = ("system", "turns", "tools")
 
 
 def register_prompt(store: Store, run_id: str, path: Path) -> dict[str, Any]:
     """Register the text of a prompt file, link its version to a run, and return the version.
 
-    A text that is registered already keeps its version.
+    A text that is already registered keeps its version.
 
     Returns:
         The name and the version, as MLflow links them.
@@ -36,7 +36,7 @@ def register_prompt(store: Store, run_id: str, path: Path) -> dict[str, Any]:
 
 
 def write_dataset(store: Store, run_id: str, selection: Path, digest: str) -> None:
-    """Write a selection as an evaluation dataset, unless it is there, and name it in the run.
+    """Write a selection as an evaluation dataset, unless it exists, and record its name in the run.
 
     Args:
         store: The open store.

@@ -19,13 +19,13 @@ from tasks.lib.core.wording import visible
 
 EXPERIMENT = "selectllm"
 KIND = ("mlflow.experimentKind", "custom_model_development")
-"""Makes MLflow before 3.17 open the experiment at its runs. Later versions let only the address or
-the switch in the side bar decide, and open the page of traces otherwise: see `Store.runs_page`."""
+"""Makes MLflow before 3.17 open the experiment on its runs. Later versions obey only the address or
+the switch in the side bar, and otherwise open the traces page: see `Store.runs_page`."""
 SQLITE = "sqlite:///"
 DATABASES = ("postgresql", "mysql", "mssql")
 PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 IMPATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "1", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
-"""After a failure. A server that stops answering delays the end of a run by 15 s at most."""
+"""Used after a failure: a server that stops answering delays the end of a run by at most 15 s."""
 UNLOCK = "Stop the process that uses the file (`fuser` finds it), or correct its permissions."
 MAX_TAG_CHARS = 5000  # MLflow allows 8000 for a run's tag, but 5000 for an experiment's
 OWN_TABLES = {"experiments", "runs", "alembic_version"}
@@ -67,7 +67,7 @@ class Store:
         return f"#/experiments/{self.experiment_id}/runs?workflowType=machine_learning"
 
     def run_page(self, run_id: str) -> str:
-        """Return the address of the page of a run, excluding the server."""
+        """Return the address of a run's page, excluding the server."""
         return f"#/experiments/{self.experiment_id}/runs/{run_id}"
 
     @contextmanager
@@ -93,7 +93,7 @@ class Store:
     def optional(self, what: str) -> Iterator[None]:
         """Let the block write something that not every store can hold; keep the runs if it fails.
 
-        For example, MLflow's file store has no evaluation datasets.
+        For example, MLflow's file store cannot hold evaluation datasets.
         """
         try:
             yield
@@ -139,7 +139,7 @@ def tracking_fault(workspace: Path, *, reads_all: bool = True) -> DataError | No
     MLflow itself would try for minutes to reach a server that is down.
 
     Args:
-        workspace: The user's workspace, which has the store by default.
+        workspace: The user's workspace, which contains the store by default.
         reads_all: Whether to look for damage in all of a database file.
     """
     uri = tracking_uri(workspace)

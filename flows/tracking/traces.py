@@ -1,4 +1,4 @@
-"""Write answers of a judge to MLflow as traces: question, reply, tokens, price and duration."""
+"""Write a judge's answers to MLflow as traces: question, reply, tokens, price and duration."""
 
 import base64
 import json
@@ -9,8 +9,8 @@ from flows.tracking.store import Store
 from tasks.lib.documents.traced_answer import TracedAnswer
 
 MAX_TRACES = 100
-"""Answers of one run; if there are more, a sample is written. 100 take 0.3 CPU s and 1 MB."""
-MAX_LINKS = 100  # to a run in one request, as MLflow limits it
+"""Answers per run; if there are more, a sample is written. 100 take 0.3 CPU s and 1 MB."""
+MAX_LINKS = 100  # to a run in one request, which is MLflow's limit
 
 
 def write_traces(
@@ -19,7 +19,7 @@ def write_traces(
     """Write each answer as a trace, and link the traces to a run.
 
     An answer has the same trace in all runs that use it. All spans are written at once, since
-    MLflow's way through `start_span` commits four times for each trace: 25 times as slow.
+    MLflow's `start_span` commits four times for each trace, and so is 25 times as slow.
 
     Args:
         store: The open store.

@@ -18,11 +18,11 @@ from tasks.lib.core.stage import STATE_DIR
 
 FOLDER = "unrecorded"
 FACTS, PART = "run.json", ".part"
-MAX_KEPT = 30  # runs, a month of nights; the oldest are discarded
+MAX_KEPT = 30  # runs, a month of nightly ones; the oldest are discarded
 
 
 class KeptRun(NamedTuple):
-    """A run that is not in MLflow yet: its folder has the outputs that MLflow shows."""
+    """A run that is not in MLflow yet; its folder contains the outputs that MLflow shows."""
 
     graph: Graph
     run: Run
@@ -35,7 +35,7 @@ class KeptRun(NamedTuple):
 def keep(
     graph: Graph, run: Run, done: Mapping[str, Done], name: str | None, tags: Mapping[str, str]
 ) -> None:
-    """Keep a run's states, and the outputs that MLflow shows, which a later run replaces."""
+    """Keep a run's states, and the outputs that MLflow shows, which a later run would replace."""
     folder = run.user_workspace / STATE_DIR / FOLDER / run.id
     part = folder.with_suffix(PART)
     shutil.rmtree(part, ignore_errors=True)
@@ -77,7 +77,7 @@ def read_kept(folder: Path, later: Run) -> KeptRun:
 
 
 def _shown(graph: Graph) -> Iterator[str]:
-    """Yield the paths that MLflow shows of a run."""
+    """Yield the paths of the outputs that MLflow shows."""
     yield from (DVC_FILE, PARAMS_FILE, "dvc.lock", f"{STATE_DIR}/data_docs")
     for stage in graph.stages:
         for out in stage.outs:

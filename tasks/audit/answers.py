@@ -1,4 +1,4 @@
-"""The answers behind a selection, each with the question that was sent."""
+"""Look up the answers behind a selection, each with the question that was sent."""
 
 import asyncio
 from collections.abc import Collection, Mapping
@@ -17,15 +17,15 @@ from tasks.lib.journal.place import journal_place
 from tasks.lib.journal.reader import JournalReader
 from tasks.llm_select.judge import Judge
 from tasks.llm_select.setup import Setup
-from tasks.llm_select.verdicts import Question
+from tasks.llm_select.verdicts import Question, ignore
 
 
 def used_answers(root: Path, limit: int) -> list[TracedAnswer]:
     """Return the answers behind the selection, or an even sample of them; call no model.
 
     Their questions are rebuilt from params.yaml, the pool and the prompts. An answer that the
-    journal lacks is left out. The sample has the lowest keys: keys are hashes, so it favours no
-    prompt, and the same answers always give the same sample.
+    journal lacks is left out. The sample consists of the lowest keys: since keys are hashes, it
+    favours no prompt, and the same answers always give the same sample.
 
     Args:
         root: The workspace.
@@ -60,9 +60,12 @@ def _sample(receipts: Path, limit: int) -> dict[str, int]:
 
 async def _judge(judge: Judge, setup: Setup, prompts: Collection[int]) -> None:
     await judge(
-        Question(number, members, min(setup.n_ranked, len(members)))
-        for number, members in enumerate(setup.candidates.prompts, 1)
-        if number in prompts
+        (
+            Question(number, members, min(setup.n_ranked, len(members)))
+            for number, members in enumerate(setup.candidates.prompts, 1)
+            if number in prompts
+        ),
+        ignore,
     )
 
 
@@ -79,7 +82,7 @@ class _RecordingLookup(JournalLookup):
         self.found: list[TracedAnswer] = []
 
     async def lookup(self, request: Request) -> Answer | NoAnswer | None:
-        """Return the same as the journal, and record the answer if its key is given."""
+        """Return the journal's result; record the answer if `prompt_of` contains its key."""
         answer = await super().lookup(request)
         if isinstance(answer, Answer) and request.key in self._prompt_of:
             self.found.append(self._traced(request, answer, self._prompt_of.pop(request.key)))

@@ -28,7 +28,7 @@ class Difference(NamedTuple):
 
 
 def changed_files(lock: Lock) -> Iterator[Difference]:
-    """Yield the files that do not match their hashes in dvc.lock, each file once.
+    """Yield the files that do not match their hashes in dvc.lock, without repeats.
 
     The inputs and outputs of the selection must exist; files of other stages are checked only if
     they exist.
@@ -59,7 +59,7 @@ def _changed(file: LockedFile, md5: str) -> str:
 
 
 def changed_params(lock: Lock) -> Iterator[Difference]:
-    """Yield the parameters that no longer have the values with which the selection was made."""
+    """Yield the parameters that have changed since the selection was made."""
     values = read_params(lock.root / PARAMS_FILE)
     made_with = {key: value for stage in STAGES for key, value in lock.params(stage).items()}
     for key, value in made_with.items():
@@ -71,7 +71,7 @@ def changed_params(lock: Lock) -> Iterator[Difference]:
 
 
 def changed_code(lock: Lock, stage: str) -> list[str]:
-    """Return the modules of a stage, and its folders of modules, that have changed."""
+    """Return a stage's modules and folders of modules that have changed."""
     code = [file for file in lock.files if file.stage == stage and file.is_code]
     return [
         file.path
@@ -83,7 +83,7 @@ def changed_code(lock: Lock, stage: str) -> list[str]:
 def changed_answers(
     judgements: Iterable[Judgement], journal: JournalReader
 ) -> Iterator[Difference]:
-    """Yield one difference if answers named in the judgements are missing, and one if any changed.
+    """Yield one difference if answers named in the judgements are missing, one if any have changed.
 
     Raises:
         DataError: The journal cannot be used.
@@ -103,7 +103,10 @@ def changed_answers(
                     changed.append(name)
     where = str(journal.path)
     if missing and len(missing) == len(keys):
-        what = f"the journal has none of the {len(keys):,} answers; it belongs to other selections"
+        what = (
+            f"the journal contains none of the {len(keys):,} answers; it belongs to other "
+            "selections"
+        )
         yield Difference(where, what, COPY_JOURNAL)
     elif missing:
         yield Difference(where, f"answers are missing: {_first(missing)}", COPY_JOURNAL)
@@ -112,7 +115,7 @@ def changed_answers(
 
 
 def _is_billed(answer: Answer, journal: JournalReader) -> bool:
-    """Return whether the call that bought an answer has the answer's tokens and price."""
+    """Return whether an answer has the tokens and price of the call that produced it."""
     cost = journal.cost_of_answer(answer.key)
     return cost is None or all(
         getattr(answer, name) == cost[i] for i, name in enumerate(cost._fields)

@@ -1,4 +1,4 @@
-"""Read dvc.lock, which has hashes of the files that each stage read and wrote in its last run."""
+"""Read dvc.lock, which records hashes of the files that each stage last read and wrote."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -69,7 +69,9 @@ class Lock:
             self._stages = _LockFile.model_validate(YAML(typ="safe").load(text)).stages
         except FileNotFoundError:
             raise DataError(
-                "nothing was selected here yet", where=str(self._path), fix="Run `selectllm run`."
+                "nothing has been selected here yet",
+                where=str(self._path),
+                fix="Run `selectllm run`.",
             ) from None
         except (YAMLError, ValueError, RecursionError) as error:
             raise DataError(
@@ -118,7 +120,7 @@ class Lock:
                 for entry in entries:
                     if entry.md5:
                         yield LockedFile(name, entry.path, entry.md5, is_out)
-                    elif "://" not in entry.path:  # a data set has a revision instead
+                    elif "://" not in entry.path:  # a data set has a revision instead of a hash
                         raise DataError(
                             f"{entry.path} has no hash, so it cannot be compared",
                             where=f"{self._path}: stages.{name}",
@@ -135,7 +137,7 @@ def _reason(error: Exception) -> str:
 
 
 def dvc_md5(path: Path) -> str:
-    """Return the hash that DVC gives a file or a folder, excluding Python's caches.
+    """Return DVC's hash of a file or folder, excluding Python's caches.
 
     As in dvc-data's Tree, a folder's hash is the md5 of a JSON list of its files and their hashes.
     """

@@ -1,4 +1,4 @@
-"""Explain what happened to one record, from its line in the source to the selection."""
+"""Explain what happened to a record, from its line in the source to the selection."""
 
 import json
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from tasks.lib.journal.reader import JournalReader
 
 
 class Fate(StrEnum):
-    """What happened to a row of the source."""
+    """What happened to a row in the source."""
 
     SELECTED = "selected"
     REJECTED = "rejected"
@@ -36,7 +36,7 @@ class Fate(StrEnum):
     ANNOTATED = "annotated"
     """It repeats a record that already has an answer."""
     HELD_OUT = "held_out"
-    """It repeats a record of a held-out set."""
+    """It repeats a record in a held-out set."""
     DUPLICATE = "duplicate"
     DROPPED = "dropped"
 
@@ -44,17 +44,17 @@ class Fate(StrEnum):
 def explain(root: Path, name: str) -> dict[str, Any]:
     """Return the story of a row or record, ready for JSON; call no model and write nothing.
 
-    ``fate`` is one of `Fate`. For a row that never became a record, ``dropped`` has its line,
-    reason and detail. For a record, ``record`` has its fields, ``duplicate_of`` the record that it
-    duplicates, ``duplicates`` the records that duplicate it, ``annotated_as`` the annotated record
-    that it repeats, ``prompt`` its prompt with all
-    candidates and their ballots, and ``receipt`` its receipt, with the texts of the answers that
-    the journal has. For a record that was not selected, ``covered_by`` has the selected or
-    annotated record that is most similar to it, and the cosine.
+    ``fate`` is one of `Fate`. For a row that never became a record, ``dropped`` contains its line,
+    reason and detail. For a record, ``record`` contains its fields, ``duplicate_of`` the record
+    that it duplicates, ``duplicates`` the records that duplicate it, ``annotated_as`` the
+    annotated record that it repeats, ``prompt`` its prompt with all candidates and their ballots,
+    and ``receipt`` its receipt, with the texts of the answers that are in the journal. For a
+    record that was not selected, ``covered_by`` contains the most similar selected or annotated
+    record, and the cosine.
 
     Args:
         root: The workspace.
-        name: A record's id or its first digits, the pool's own id, or ``line:N`` of the source.
+        name: A record's id or id prefix, the pool's own id, or ``line:N`` for a line of the source.
 
     Raises:
         ParamError: No record has this name, or more than one.
@@ -72,7 +72,7 @@ def _unusable(lock: Lock, error: Exception) -> DataError:
     for damaged in damaged_files(lock):
         return DataError(damaged.what, where=damaged.file, fix=damaged.fix)
     return DataError(
-        f"the files of the run do not belong together: {error}",
+        f"the run's files do not match each other: {error}",
         where=str(lock.root),
         fix="Run `selectllm verify`, which names the file that changed.",
     )
@@ -105,7 +105,7 @@ def _story(lock: Lock, name: str) -> dict[str, Any]:
 def _record(lock: Lock, record_id: str, tail: str = "ingest/pool.parquet") -> dict[str, Any]:
     """Return a record from the pool or another file, with its JSON columns parsed.
 
-    ``shown`` has the text that judges see.
+    ``shown`` contains the text that judges see.
     """
     (row,) = lock.rows(tail, POOL, id=record_id)
     parsed = {"extra": json.loads(row["extra"]), "turns": read_turns(row["turns"])}
@@ -149,7 +149,7 @@ def _duplicates(lock: Lock, record_id: str) -> dict[str, Any]:
 
 
 def _receipt(lock: Lock, record_id: str) -> dict[str, Any] | None:
-    """Return a record's receipt with the texts of its answers; None if it was not selected."""
+    """Return a record's receipt, with the texts of its answers; None if it was not selected."""
     with lock.out("choose/receipt.jsonl").open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             if f'"id": "{record_id}"' in line:

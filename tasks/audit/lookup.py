@@ -1,4 +1,4 @@
-"""Find the record that a user names: by its id or first digits, the pool's own id, or its line."""
+"""Find the record that a user names: by id or id prefix, by the pool's own id, or by line."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from tasks.lib.core.schemas import INGEST_DROPPED, POOL
 from tasks.lib.core.tables import read_table
 
 N_OFFERED = 3
-MIN_DIGITS = 4  # of an id that is cut short
+MIN_DIGITS = 4  # in an id prefix
 
 _LINE = re.compile(r"line:(?:(.+):)?(\d{1,12})")
 _OWN_ID = re.compile(r"(?:id|idx|key|hash)$")
@@ -21,18 +21,17 @@ _ID = re.compile(rf"[0-9a-f]{{{MIN_DIGITS},16}}")
 
 
 class Named(NamedTuple):
-    """A record of the pool, or a row that ingest dropped."""
+    """A record in the pool, or a row that ingest dropped."""
 
     id: str | None
     dropped: dict[str, Any] | None = None  # file, line, reason and detail
 
 
 def find(lock: Lock, name: str) -> Named:
-    """Find a record or row by its id, the first digits of its id, the pool's own id, or its line.
+    """Return the record or row with this name: an id or id prefix, the pool's own id, or a line.
 
     A line is written ``line:N``, or ``line:FILE:N`` if the source has several files. The pool's own
-    id is a cell in a column that is named like an id. It takes precedence over the first digits of
-    an id.
+    id is a cell in a column that is named like an id. It takes precedence over an id prefix.
 
     Raises:
         ParamError: No record has this name, or more than one.
@@ -61,14 +60,14 @@ def _record(pool: Path, name: str) -> str:
     else:
         what = f"none of the {len(ids):,} records has the id {name!r}"
         fix = (
-            "Use an id from pool.parquet or its first digits, an id of your own, or a line of the "
-            "source, as in line:37."
+            "Use an id from pool.parquet or its first digits, one of the pool's own ids, or a "
+            "line of the source, as in line:37."
         )
     raise ParamError(what, where="selectllm explain", fix=fix)
 
 
 def _with_own_id(pool: Path, name: str) -> list[str]:
-    """Return the ids of the records that have this cell in a column that is named like an id."""
+    """Return the ids of the records with this cell in a column that is named like an id."""
     table = read_table(pool, POOL, ["id", "extra"])
     # Only rows that contain the cell as JSON are parsed; most do not.
     inside = json.dumps(name, ensure_ascii=False).strip('"')
@@ -84,7 +83,7 @@ def _with_own_id(pool: Path, name: str) -> list[str]:
 
 
 def _at_line(lock: Lock, pool: Path, file: str | None, line: int) -> Named:
-    """Find the row at a line of the source; `file` is required if several files have that line."""
+    """Return the row at a line of the source; `file` is required if the line is ambiguous."""
     rows = lock.rows("ingest/dropped.parquet", INGEST_DROPPED, line=line)
     found = {row["file"]: Named(None, row) for row in rows}
     table = read_table(pool, POOL, ["id", "source"])
@@ -95,7 +94,8 @@ def _at_line(lock: Lock, pool: Path, file: str | None, line: int) -> Named:
         raise DataError(
             f"line {line:,}{f' of {file}' if file else ''} was not read as a row",
             where=str(pool),
-            fix="Give the line of a row. Lines count from 1; headers and blank lines are not rows.",
+            fix="Give the line number of a row. Numbers start at 1; headers and blank lines are "
+            "not rows.",
         )
     if len(places) > 1:
         raise ParamError(

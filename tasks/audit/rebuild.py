@@ -4,7 +4,6 @@ import asyncio
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import aclosing, closing, contextmanager
-from itertools import compress
 from pathlib import Path
 
 from tasks.lib.core.stage import JOURNAL, Stage
@@ -16,23 +15,22 @@ from tasks.lib.journal.journal import Journal
 from tasks.lib.journal.place import Place, journal_place
 from tasks.lib.journal.reader import JournalReader
 from tasks.llm_select.judge import Judge
-from tasks.llm_select.outputs import write_outputs
+from tasks.llm_select.outputs import OutputWriter
 from tasks.llm_select.setup import Setup
-from tasks.llm_select.usage import make_usage
-from tasks.llm_select.verdicts import AskJudge, Question, Verdict
+from tasks.llm_select.verdicts import AskJudge, Question, Receive, ignore
 
 
 def rebuild(root: Path, out: Callable[[str], Path], judged: Collection[int] | None) -> Usage:
     """Rebuild the outputs of llm_select and return their usage.
 
-    The code of the step makes them from params.yaml, the pool and the prompts in `root`, and the
+    The step's code builds them from params.yaml, the pool and the prompts in `root`, and the
     answers in the journal. A question without an answer there is treated as if no model could be
     reached.
 
     Args:
         root: The workspace.
         out: Returns where to write an output, given the end of its declared path.
-        judged: The prompts that a partial run judged; None if it judged all.
+        judged: The prompts that a partial run judged; None if all prompts were judged.
 
     Raises:
         DataError: A file is not in the format that its step writes, or the journal cannot be used.
@@ -44,15 +42,14 @@ def rebuild(root: Path, out: Callable[[str], Path], judged: Collection[int] | No
     with _opened(journal_place(stage.state, stage.values), setup) as journal:
         judge = Judge(JournalLookup(journal), setup.routes, setup.settings, texts)
         replay = judge if judged is None else _only(judged, judge)
-        verdicts = asyncio.run(setup.judge(replay))
-        usage = make_usage(verdicts, setup, journal)
-    write_outputs(out, verdicts, setup.candidates, setup.routes, usage)
-    return usage
+        with OutputWriter(out, setup) as outputs:
+            asyncio.run(setup.judge(replay, outputs.add))
+        return outputs.write_usage(journal)
 
 
 @contextmanager
 def _opened(place: Place, setup: Setup) -> Iterator[JournalReader]:
-    """Open a journal; where there is none, let the offline judge, which is free, answer again."""
+    """Open a journal; if there is none, have the offline judge, which is free, answer again."""
     with tempfile.TemporaryDirectory() as folder:
         is_offline = all(route.is_offline for route in setup.routes)
         if is_offline and isinstance(place, Path) and not place.exists():
@@ -65,16 +62,14 @@ def _opened(place: Place, setup: Setup) -> Iterator[JournalReader]:
 
 async def _answer_again(setup: Setup, journal: Journal) -> None:
     async with aclosing(Gateway(setup.routes, setup.settings.calls, journal)) as gateway:
-        await setup.judge(Judge(gateway, setup.routes, setup.settings, setup.candidates.texts))
+        judge = Judge(gateway, setup.routes, setup.settings, setup.candidates.texts)
+        await setup.judge(judge, ignore)
 
 
 def _only(judged: Collection[int], judge: AskJudge) -> AskJudge:
     """Return a judge that answers only the prompts that a partial run judged."""
 
-    async def replay(questions: Iterable[Question]) -> list[Verdict | None]:
-        asked = list(questions)
-        is_judged = [question.prompt in judged for question in asked]
-        verdicts = iter(await judge(compress(asked, is_judged)))
-        return [next(verdicts) if is_known else None for is_known in is_judged]
+    async def replay(questions: Iterable[Question], receive: Receive) -> None:
+        await judge((question for question in questions if question.prompt in judged), receive)
 
     return replay

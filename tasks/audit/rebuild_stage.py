@@ -42,7 +42,7 @@ class _Elsewhere(Stage):
 
 
 def rebuild_stage(lock: Lock, name: str) -> Rebuilt:
-    """Run the code of a stage on the files of the workspace, and compare all outputs."""
+    """Run a stage's code on the workspace's files, and compare all outputs."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             with _silence():
@@ -60,12 +60,12 @@ def rebuild_stage(lock: Lock, name: str) -> Rebuilt:
 
 
 def compare(lock: Lock, stage: str, folder: Path, origin: str) -> Rebuilt:
-    """Compare the outputs of a stage with their rebuilt versions in a folder."""
+    """Compare a stage's outputs with their rebuilt versions in a folder."""
     differences: list[Difference] = []
     rounded: list[str] = []
     for number, (ours, rebuilt) in enumerate(_pairs(lock, stage, folder)):
         name, difference = str(ours.relative_to(lock.root)), first_difference(ours, rebuilt)
-        # The first output has the most digits; if they all agree, no other may be rounded.
+        # The first output has the most digits; if they all agree, the others must agree exactly.
         may_round = stage in OF_VECTORS and (rounded or not number)
         if difference and may_round and is_rounding(ours, rebuilt):
             rounded.append(name)
@@ -76,7 +76,7 @@ def compare(lock: Lock, stage: str, folder: Path, origin: str) -> Rebuilt:
 
 
 def why_not(lock: Lock, stage: str) -> str:
-    """Return why the outputs of a stage cannot be rebuilt; empty if they can."""
+    """Return why a stage's outputs cannot be rebuilt; empty if they can."""
     files = [f.path for f in lock.files if f.stage == stage and not f.is_code]
     if not set(_outs(lock, stage)) <= set(files):
         return "it has not run yet"
@@ -117,8 +117,9 @@ def _silence() -> Iterator[None]:
 def _fix(lock: Lock, stage: str) -> str:
     code = ", ".join(changed_code(lock, stage))
     if code:
-        return f"Code has changed since then: {code}. Run `dvc repro {stage}` to make it again."
+        return f"Code has changed since then: {code}. Run `dvc repro {stage}` to rebuild it."
     return (
-        f"Someone edited it, or a file that it is made from, together with {LOCK_FILE}; or this "
-        f"processor breaks near ties in another way. Run `dvc repro -f {stage}` to make it again."
+        f"Someone edited it, or a file that it is made from, together with {LOCK_FILE}; or "
+        f"this processor breaks near ties in a different way. Run `dvc repro -f {stage}` to "
+        "rebuild it."
     )

@@ -1,4 +1,4 @@
-"""Find the rivals of a record in its prompt, and the record that covers it best."""
+"""Find a record's rivals in its prompt, and the record that covers it best."""
 
 from typing import Any
 
@@ -20,8 +20,8 @@ _VERDICT = ("rank", "score", "votes", "method", "set_aside")
 def prompt_of(lock: Lock, record_id: str) -> dict[str, Any] | None:
     """Return the prompt that shows a record, with all its candidates; None if there is no prompt.
 
-    ``candidates`` lists the candidates by slot, each with its row of the ballots and its place in
-    the selection. Values that a candidate does not have are None.
+    ``candidates`` lists the candidates by slot, each with its row in the ballots and its place in
+    the selection. Missing values are None.
 
     Raises:
         DataError: A file is missing or does not match its schema.
@@ -52,7 +52,7 @@ def prompt_of(lock: Lock, record_id: str) -> dict[str, Any] | None:
 def best_cover(lock: Lock, record_id: str) -> dict[str, Any] | None:
     """Return the selected or annotated record that covers a record best; None if there is none.
 
-    ``place`` is its place in the selection, None if it is annotated.
+    ``place`` is its place in the selection, or None if it is annotated.
 
     Raises:
         DataError: A file is missing or does not match its schema.
@@ -85,7 +85,7 @@ def _selected_ids(lock: Lock) -> Any:
 def _texts(
     lock: Lock, ids: list[str], tail: str = "ingest/pool.parquet", schema: pa.Schema = POOL
 ) -> dict[str, str]:
-    """Return the texts of records of the pool, or of another file, by their ids."""
+    """Return the texts of records in the pool, or in another file, by id."""
     pool = read_table(lock.out(tail), schema, ["id", *TEXT_COLUMNS])
     rows = pool.filter(pc.is_in(pool["id"], value_set=pa.array(ids))).to_pylist()
     return {row["id"]: shown_text(*RecordTexts.of(row)) for row in rows}

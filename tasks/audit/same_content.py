@@ -9,8 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-# Another kind of processor adds in another order. In float32, the fifth digit of a metric may then
-# differ, so a metric that is written with fewer digits may be rounded to the next value.
+# Other kinds of processor add numbers in a different order. In float32, the fifth digit of a metric
+# may then differ, so a metric that is written with fewer digits may be rounded to the next value.
 REL_TOLERANCE, ABS_TOLERANCE = 1e-4, 1e-7
 
 _DECIMAL = re.compile(rb"(?<![\w.])-?\d+\.(\d+)(?:e[+-]?\d{1,3})?(?![\w.])")
@@ -55,7 +55,7 @@ def _in_tables(ours: Path, rebuilt: Path, *, is_exact: bool) -> Iterator[str]:
     elif was.num_rows != now.num_rows:
         yield f"{now.num_rows:,} rows instead of {was.num_rows:,}"
     elif was.equals(now) and files[0].metadata.created_by == files[1].metadata.created_by:
-        yield "the rows are the same, but not the bytes"  # other versions write other bytes
+        yield "the rows are the same, but not the bytes"  # other library versions write other bytes
     for row, (a, b) in enumerate(pairs, 1):
         for name in a.keys() & b.keys():
             if a[name] != b[name] and (is_exact or not _is_close_number(a[name], b[name])):

@@ -25,7 +25,7 @@ from tasks.lib.unique import read_vectors
 
 BATCH_ROWS = 8192
 JSON_COLUMNS = {"extra": dict, "turns": list, "tools": list}
-"""Columns of the pool with JSON text, and the kind of value in it."""
+"""Columns of the pool that contain JSON text, and the type of its value."""
 
 
 def _table(schema: pa.Schema) -> Callable[[Path], None]:
@@ -42,13 +42,13 @@ def _table(schema: pa.Schema) -> Callable[[Path], None]:
 
 
 def _check_records(path: Path, batch: pa.RecordBatch) -> None:
-    """Check that the JSON columns can be read, and that the ids are those of the texts."""
+    """Check that the JSON columns can be read, and that the ids match the texts."""
     for row in batch.select(["id", *TEXT_COLUMNS, "extra"]).to_pylist():
         for name, kind in JSON_COLUMNS.items():
             if not _is_json(row[name], kind) and (row[name] or name == "extra"):
                 raise _damaged(path, f"{name} of record {row['id']} is not a JSON {kind.__name__}")
         if row["id"] != record_id(*(row[name] for name in TEXT_COLUMNS)):
-            raise _damaged(path, f"the id {row['id']} does not belong to its record's texts")
+            raise _damaged(path, f"the id {row['id']} does not match its record's texts")
 
 
 def _is_json(text: str | None, kind: type) -> bool:
@@ -108,7 +108,7 @@ CHECKS: dict[str, Callable[[Path], None]] = {
     "measure/metrics.json": _document(Metrics),
     "measure/savings.json": _document(Savings),
 }
-"""The check of each output, by the end of its path."""
+"""The check for each output, by the end of its path."""
 
 
 def damaged_files(lock: Lock) -> Iterator[Difference]:

@@ -1,4 +1,4 @@
-"""Prove that the outputs of a run follow from its pool, its vectors and the journal's answers."""
+"""Prove that a run's outputs follow from its pool, its vectors and the journal's answers."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -30,15 +30,15 @@ from tasks.llm_select.verdicts import PickMethod
 
 MAX_RECORDS = {"choose": None, "validate": 100_000, "export": None, "measure": 2_000}
 MAX_RECORDS["report"] = 50_000
-"""The stages to rebuild after llm_select, in order, and the largest number of unique records for
-which it takes seconds; None means any number."""
+"""The stages to rebuild after llm_select, in order, each with the largest number of unique records
+for which this takes only seconds; None means any number."""
 
-EARLIER = "their outputs are only compared with dvc.lock; `dvc repro -f` makes them again"
+EARLIER = "their outputs are only compared with dvc.lock; `dvc repro -f` rebuilds them"
 METHODS = "its outputs are only compared with dvc.lock, since its methods may call a model"
 
 
 class NotRebuilt(NamedTuple):
-    """A stage with outputs that were only compared with dvc.lock, and why."""
+    """A stage with outputs that were only compared with dvc.lock, and the reason."""
 
     stage: str
     why: str
@@ -62,17 +62,17 @@ def verify(root: Path, *, with_slow: bool = False) -> Proof:
     """Check the run in `root`, and return the differences; use no network and write nothing.
 
     First, every file is compared with its hash in dvc.lock, and each output with its schema. Then
-    each answer that a judgement names is compared with its digest. Then the code of the steps
-    rebuilds the ballots from the journal, the selection from the ballots and the vectors, and the
-    result, the exports, the metrics and the report from the selection. All of their outputs are
-    compared. A check runs only if the earlier checks find no difference.
+    each answer that a judgement names is compared with its digest. Then the steps' code rebuilds
+    the ballots from the journal, the selection from the ballots and the vectors, and the result,
+    the exports, the metrics and the report from the selection. All of these outputs are compared.
+    A check runs only if the earlier checks find no difference.
 
     Args:
         root: The workspace.
-        with_slow: Whether to rebuild outputs even if that takes minutes.
+        with_slow: Whether to rebuild outputs even if this takes minutes.
 
     Raises:
-        DataError: Nothing was selected here yet, or dvc.lock cannot be read.
+        DataError: Nothing has been selected here yet, or dvc.lock cannot be read.
         ParamError: params.yaml cannot be read.
     """
     lock = Lock(root)
@@ -166,7 +166,8 @@ def why_later(stage: str, n_records: int, most: int | None, *, is_other_processo
         return f"{n_records:,} records take minutes; {on_request}"
     if stage == "measure" and is_other_processor:
         return (
-            f"this is another kind of processor, on which near ties fall differently; {on_request}"
+            "this is another kind of processor, which may break near ties differently; "
+            f"{on_request}"
         )
     return ""
 
@@ -176,4 +177,4 @@ def _other_answers(n_rebuilt: int, n_used: int) -> str:
         return f"answers are missing: rebuilding used {n_rebuilt:,} of {n_used:,}"
     if n_rebuilt > n_used:
         return f"it has {n_rebuilt:,} answers, but the selection was made from {n_used:,}"
-    return "the answer of an attention check was changed, or the price of an unusable reply"
+    return "the answer to an attention check was changed, or the price of an unusable reply"

@@ -9,7 +9,7 @@ from tasks.lib.similarity.novelty import densities, rank_weights
 
 QUALITY_SHARE = 0.5  # alpha of QDIT: coverage and quality count equally
 MAX_COSINE = 0.9  # tau of DEITA
-MIN_DEVIATION = 1e-3  # of a direction, as a share of the greatest; less is noise, not meaning
+MIN_DEVIATION = 1e-3  # of an axis, as a share of the greatest; anything less is noise
 
 
 def facility_location(vectors: Vectors, budget: int, seed: int) -> Rows:
@@ -18,12 +18,12 @@ def facility_location(vectors: Vectors, budget: int, seed: int) -> Rows:
 
 
 def whitened_facility_location(vectors: Vectors, budget: int, seed: int) -> Rows:
-    """Return the same selection as `facility_location`, but for whitened vectors."""
+    """Return the selection of `facility_location` for whitened vectors."""
     return facility_location(whitened(vectors), budget, seed)
 
 
 def whitened(vectors: Vectors) -> Vectors:
-    """Project vectors onto their principal axes, scale these to equal deviation, and normalise.
+    """Project vectors onto their principal axes, scale the axes to equal deviation, and normalise.
 
     Axes with almost no deviation are left out.
     """
@@ -42,7 +42,7 @@ def qdit(vectors: Vectors, scores: Scores, budget: int, seed: int) -> Rows:
     The next record a is the one with the greatest (1 - alpha) d(a) + alpha q(a). Here d(a) is its
     gain in the sum, over all records, of the greatest cosine to a selected record; q(a) is its
     judge score from 0 to 1 (0 if it was not judged). An alpha of 0.5 is our choice: the authors
-    tune it for their rewards, which are on another scale.
+    tune it for their rewards, which are on a different scale.
     """
     bonus = QUALITY_SHARE / (1 - QUALITY_SHARE) * np.nan_to_num(scores)
     return greedy(vectors, np.arange(len(vectors)), budget, bonus=bonus, seed=seed).rows
@@ -52,10 +52,10 @@ def deita(vectors: Vectors, scores: Scores, budget: int, seed: int) -> Rows:
     """Return records with high judge scores that are not too similar (DEITA, arXiv 2312.15685).
 
     Records are taken in descending order of score; ties are in random order. A record with a
-    cosine above 0.9 to a record already taken is skipped. This filter and its threshold are those
-    of the released code (github.com/hkust-nlp/deita, selection/filter). There, the score is the
-    product of the complexity and the quality that trained models predict, and too few records may
-    remain; here, the skipped records then follow in order.
+    cosine above 0.9 to a record already taken is skipped. This filter and its threshold come from
+    the released code (github.com/hkust-nlp/deita, selection/filter). There, the score is the
+    product of the complexity and quality predicted by trained models, and too few records may
+    remain. Here, if too few remain, the skipped records follow in order.
     """
     order = highest(scores, len(scores), seed)
     taken, skipped = np.empty(0, np.intp), []
@@ -75,7 +75,7 @@ def novelselect(vectors: Vectors, budget: int, seed: int) -> Rows:
     As in the released code (github.com/UmeanNever/NovelSum, novelselect.py), the first record is
     random. Each further record i has the greatest sum of (s(i) + s(j)) d(i, j) / r over the records
     j selected so far, where j is the r-th in ascending order of (s(i) + s(j)) d(i, j); s and d are
-    those of `tasks.lib.similarity.novelty`. The time grows with records x budget squared.
+    defined in `tasks.lib.similarity.novelty`. The time grows with records x budget squared.
     """
     factors = densities(vectors, vectors)
     rows = np.empty(budget, np.intp)
@@ -85,8 +85,8 @@ def novelselect(vectors: Vectors, budget: int, seed: int) -> Rows:
     for n in range(1, budget):
         new = rows[n - 1]
         distances = np.maximum(1 - vectors @ vectors[new], 0) * (factors + factors[new])
-        # To insert into an ascending column, each place takes the median of its own value, the new
-        # value and the value of the place before.
+        # To insert into an ascending column, set each place to the median of its own value, the new
+        # value and the value in the place before.
         before = ranked[: n - 1].copy()
         np.minimum(ranked[:n], distances, out=ranked[:n])
         np.maximum(ranked[1:n], before, out=ranked[1:n])

@@ -11,13 +11,13 @@ from tasks.lib.similarity.cosine import Rows, Vectors, nearest, unit
 
 MIN_CLUSTER, MIN_SAMPLES = 2, 1  # as in the paper's code
 DENSITY_DIMS = 32  # in hundreds of dimensions, density means little and search trees do not help
-MAX_ITERATIONS = 50  # of k-means; later ones hardly move a record
+MAX_ITERATIONS = 50  # of k-means; further ones hardly move a record
 
 
 def cluster_based(vectors: Vectors, budget: int, seed: int) -> Rows:
     """Return a cluster-based selection: HDBSCAN, then k-center from the centroids, noise last.
 
-    The first record is the one farthest from every centroid. Noise follows only after all other
+    The first record is the one farthest from all centroids. Noise follows only after all other
     records. The time grows with the square of the number of records.
     """
     is_noise, centroids = _cluster(vectors, seed)
@@ -30,15 +30,15 @@ def cluster_based(vectors: Vectors, budget: int, seed: int) -> Rows:
 
 
 def _cluster(vectors: Vectors, seed: int) -> tuple[NDArray[np.bool_], Vectors]:
-    """Return which records are noise, and the unit centroids of the clusters of all others."""
+    """Return which records are noise, and the unit centroids of the clusters."""
     if len(vectors) <= MIN_CLUSTER:
         return np.ones(len(vectors), np.bool_), vectors[:0]
     from sklearn.cluster import HDBSCAN  # noqa: PLC0415  takes seconds
     from sklearn.decomposition import PCA  # noqa: PLC0415
 
     dims = min(DENSITY_DIMS, *vectors.shape)
-    # One thread: the last bits of a sum depend on the number of threads. Equal vectors have no
-    # variance.
+    # One thread: the last bits of a sum depend on the number of threads. Identical vectors have
+    # no variance.
     with threadpool_limits(1), np.errstate(invalid="ignore"):
         reduced = PCA(dims, random_state=seed).fit_transform(vectors)
         labels = HDBSCAN(MIN_CLUSTER, min_samples=MIN_SAMPLES, copy=True).fit_predict(reduced)
@@ -49,15 +49,15 @@ def _cluster(vectors: Vectors, seed: int) -> tuple[NDArray[np.bool_], Vectors]:
 
 
 def _gaps(vectors: Vectors, others: Vectors) -> NDArray[np.float32]:
-    """Return one minus the cosine of each vector to the nearest of the others."""
+    """Return one minus the cosine between each vector and the nearest of the others."""
     return np.maximum(1 - nearest(vectors, others).cosines, 0).astype(np.float32)
 
 
 def medoids(vectors: Vectors, budget: int, seed: int) -> Rows:
     """Return the record nearest to the centre of each of `budget` k-means clusters.
 
-    Larger clusters come first. If vectors are equal, there may be fewer clusters; then other
-    records follow in random order.
+    Larger clusters come first. If vectors are identical, there may be fewer clusters; other
+    records then follow in random order.
     """
     from sklearn.cluster import KMeans  # noqa: PLC0415  takes seconds
     from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415

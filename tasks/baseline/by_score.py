@@ -21,7 +21,7 @@ class Score(StrEnum):
 
 
 BY_RESPONSE = frozenset({Score.PERPLEXITY, Score.OPENNESS})
-"""The scores that are computed from responses of the model on this machine."""
+"""The scores that are computed from the local model's responses."""
 
 
 def highest(scores: Scores, budget: int, seed: int) -> Rows:

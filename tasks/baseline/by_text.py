@@ -8,7 +8,7 @@ from tasks.lib.similarity.cosine import Rows, blocks
 from tasks.lib.similarity.words import rouge_l_table, words
 
 N_OTHERS = 1000  # as in the paper; with all texts, time would grow with the square of their number
-MAX_WORDS = 256  # of a text; comparing two long passages takes long and adds little
+MAX_WORDS = 256  # of a text; comparing two long passages is slow and adds little
 
 
 def random_rows(n: int, budget: int, seed: int) -> Rows:
@@ -23,7 +23,7 @@ def by_length(texts: Sequence[str], budget: int, *, longest: bool) -> Rows:
 
 
 def rouge_diversity(texts: Sequence[str], budget: int, seed: int) -> Rows:
-    """Return the texts whose highest ROUGE-L to any of 1000 random texts is lowest.
+    """Return the texts with the lowest maximum ROUGE-L to 1000 random texts.
 
     The random texts are the same for every text; a text is not compared with itself. Only the first
     256 words count. Two selected texts may still be similar to each other if no random text is

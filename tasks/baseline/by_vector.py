@@ -1,4 +1,4 @@
-"""Select records that are spread over the space of vectors."""
+"""Select records that are spread over the vector space."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""Select inside the prompts of the run, to show the effect of the grouping alone."""
+"""Select within the run's prompts, to show the effect of the grouping alone."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from tasks.lib.typicality.typicality import choose
 
 
 def random_rows(prompts: Sequence[Rows], budget: int, seed: int) -> Rows:
-    """Return random rows of each prompt, the same number that a model would pick."""
+    """Return random rows from each prompt, the same number as a model would pick."""
     rng = np.random.default_rng(seed)
     return _pick([rng.permutation(prompt) for prompt in prompts], budget, seed)
 
@@ -22,7 +22,7 @@ def by_typicality(prompts: Sequence[Rows], texts: Sequence[str], budget: int, se
     sizes = np.array([len(prompt) for prompt in prompts])
     ranked = [
         prompt[np.array(choose([texts[row] for row in prompt], n), np.intp) - 1]
-        if n  # ranking a prompt that gives no row would be wasted time
+        if n  # ranking a prompt that contributes no row would waste time
         else prompt[:0]
         for prompt, n in zip(prompts, quotas(budget, sizes, seed).tolist(), strict=True)
     ]
@@ -38,9 +38,9 @@ def regroup(
 
 
 def _pick(ranked: Sequence[Rows], budget: int, seed: int, sizes: Rows | None = None) -> Rows:
-    """Return the first of each prompt's ranked rows, by rank and then by the order of prompts.
+    """Return the first of each prompt's ranked rows, by rank and then in prompt order.
 
-    If the budget is below the number of prompts, some prompts, chosen at random, give no row.
+    If the budget is below the number of prompts, some random prompts contribute no row.
     """
     if sizes is None:
         sizes = np.array([len(prompt) for prompt in ranked])

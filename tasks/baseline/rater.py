@@ -46,7 +46,7 @@ class Ratings(NamedTuple):
         n_final: Number of items with a final result (a rating or a refusal); fewer than n if the
             cap was reached.
         cost: Calls (the number of answers), prompt_tokens, completion_tokens and usd. Tokens and
-            prices count every reply that was paid for, also those without a rating.
+            prices count every reply that was paid for, including those without a rating.
         silent: The calls without a reply, which may have been charged in addition.
     """
 
@@ -115,7 +115,7 @@ def _former_facts(item: RatedItem) -> dict[str, Any]:
 def rating_name(route: Route, settings: CallSettings, *files: Path) -> SelectionName:
     """Return the name shared by all runs in which a model rates the same records.
 
-    These runs also share one cap, which is separate from the cap of a selection.
+    These runs also share one cap, which is separate from a selection's cap.
     """
     facts = {
         "records": [sha256(file.read_bytes()).hexdigest() for file in files],

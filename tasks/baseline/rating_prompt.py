@@ -33,7 +33,7 @@ SCHEMA: dict[str, Any] = {
     "required": [SCORE],
     "additionalProperties": False,
 }
-"""The schema of the reply. It does not require halves, since some providers reject `multipleOf`."""
+"""The reply's schema. It does not require half points, since some providers reject `multipleOf`."""
 
 _NUMBER = r"(?P<n>-?\d+(?:[.,]\d+)?)(?:\s*(?:/|out of)\s*(?P<of>\d+))?(?![\d.,]*\d|\s*%)"
 _LABELLED = re.compile(
@@ -48,7 +48,7 @@ def rating_question(request: str, response: str) -> Messages:
 
 
 def former_question(request: str, response: str) -> Messages:
-    """Return the same question in its wording up to journal version 2."""
+    """Return the same question in the old wording, used up to journal version 2."""
     former = former_texts()
     return _question(former["rating"], former["item_header"], request, response)
 
@@ -59,12 +59,12 @@ def question_words() -> str:
 
 
 def former_question_words() -> str:
-    """Return the wording of the question and of the re-ask up to journal version 2."""
+    """Return the old wording of the question and the re-ask, used up to journal version 2."""
     return "\n".join(former_texts()[name] for name in ("rating", "rating_reask"))
 
 
 def read_rating(text: str) -> list[int] | UnusableReply:
-    """Read the rating in a reply: return [rating in half points], or what is wrong with the reply.
+    """Return the rating in a reply as [rating in half points], or what is wrong with the reply.
 
     If there are several JSON objects, the last one with a score counts. This never raises.
     """
@@ -86,7 +86,7 @@ def _find_score(text: str) -> float | None:
     for value in reversed(list(json_values(text))):
         if SCORE in value:
             return _number(value[SCORE])
-    if text.count("{") > text.count("}"):  # cut off, maybe within the number
+    if text.count("{") > text.count("}"):  # cut off, possibly within the number
         return None
     labelled = {_value(match) for match in _LABELLED.finditer(text)}
     if labelled:
@@ -95,7 +95,7 @@ def _find_score(text: str) -> float | None:
 
 
 def _number(value: Any) -> float | None:
-    """Return a number, also from a string that consists of a number; None for any other value."""
+    """Return a number, even from a string that consists of one; None for any other value."""
     if isinstance(value, str):
         match = _BARE.fullmatch(value)
         return _value(match) if match else None

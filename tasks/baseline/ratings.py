@@ -27,15 +27,15 @@ from tasks.lib.similarity.cosine import Rows
 
 
 class RatingParams(Params):
-    """The keys of the baseline section for ratings."""
+    """The rating settings of the baseline section."""
 
     route: str
     max_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    max_answer_tokens: Annotated[int, Field(ge=64)]  # schema-bound answers may have whitespace
+    max_answer_tokens: Annotated[int, Field(ge=64)]  # schema-bound answers may contain whitespace
 
 
 class _Calls(Params):
-    """The keys of the llm_select section for calls, which apply to all steps."""
+    """The call settings of the llm_select section, which apply to all steps."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -45,10 +45,10 @@ class _Calls(Params):
 
 
 def read_route(values: Mapping[str, Any], params: RatingParams) -> Route:
-    """Return the route of the model that rates.
+    """Return the rating model's route.
 
     Raises:
-        ParamError: The route is unknown, is the offline judge, or has logprobs.
+        ParamError: The route is unknown, is the offline judge, or uses logprobs.
     """
     route = load_route(values, params.route, "baseline.route")
     if route.is_offline:
@@ -69,7 +69,7 @@ def read_route(values: Mapping[str, Any], params: RatingParams) -> Route:
 
 
 def check_route(values: Mapping[str, Any], params: RatingParams) -> None:
-    """Check before any call that the route can rate.
+    """Check, before any call, that the route can rate.
 
     Raises:
         ParamError: The route is unknown or the offline judge, or lacks its key or its model.
@@ -105,7 +105,7 @@ def rate(
 
     Return None, after a warning, if the ratings would be misleading: because the cap was reached
     before all outputs were rated, or because there are fewer ratings than `budget`. Every answer is
-    in the journal before it counts, and is never paid for again.
+    written to the journal before it is used, and is never paid for again.
 
     Raises:
         ParamError: Fewer than `budget` records have an output (no call is made), or the route's
@@ -153,7 +153,8 @@ def _check_outputs(n_outputs: int, n_records: int, budget: int, pool_file: Path)
 def _log_result(ratings: Ratings, route: Route, spent_usd: float, max_usd: float) -> None:
     n, n_rated = len(ratings.scores), ratings.cost["calls"]
     log.info(
-        "baseline: %s of %s outputs have a rating by %s, and %s a rating of at least %g; cost: %s",
+        "baseline: %s of %s outputs have a rating from %s, and %s a rating of at least %g; "
+        "cost: %s",
         f"{n_rated:,}",
         f"{n:,}",
         route.model,
@@ -182,8 +183,8 @@ def _why_unusable(ratings: Ratings, budget: int) -> str:
     if ratings.n_final < n:
         return (
             f"after {ratings.n_final:,} of {n:,} outputs, the next call could have exceeded "
-            "baseline.max_usd. Raise this limit and run this again to continue; ratings so far are "
-            "kept and not paid for again."
+            "baseline.max_usd. Raise this limit and run this again to continue; ratings so far "
+            "are stored and not paid for again."
         )
     if n_rated < budget:
         return f"only {n_rated:,} outputs have a rating, fewer than the {budget:,} to select."

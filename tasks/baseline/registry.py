@@ -12,7 +12,7 @@ from tasks.lib.prompts.geometry import Mode
 from tasks.lib.similarity.cosine import Rows, Vectors
 from tasks.lib.similarity.selections import MethodSelection
 
-MIN_RATING = 4.5  # out of 5; Alpagasus keeps records from this rating up
+MIN_RATING = 4.5  # out of 5; Alpagasus keeps records with at least this rating
 
 
 class MethodName(StrEnum):
@@ -47,7 +47,7 @@ class BaselinePool(NamedTuple):
         texts: Instruction, then input.
         vectors: float32, shape (n, d), unit norm.
         prompts: The records grouped into prompts, once for each mode of composing them.
-        scores: The scores that are known; a method may need one that is not.
+        scores: The available scores; a method may need one that is missing.
     """
 
     texts: Sequence[str]
@@ -70,10 +70,10 @@ class BaselineMethod(NamedTuple):
         score: The score that it selects by; None if it needs no score.
         in_prompts: Whether it selects inside prompts. It then runs once for each mode of
             `BaselinePool.prompts`, with only that mode in the pool.
-        is_random: Whether it selects at random. One selection then means little, so it runs with
-            many seeds.
+        is_random: Whether it selects at random. A single selection would mean little, so it runs
+            with many seeds.
         max_records: The number of records above which it takes more than about eight minutes.
-        max_pairs: The same limit on records x budget, for a method whose time grows with both.
+        max_pairs: The corresponding limit on records x budget, if the time grows with both.
     """
 
     select: Callable[[BaselinePool, int, int], Rows]
@@ -158,8 +158,8 @@ def selections(
 
     If the method is `too_slow` or the pool lacks its score, there are none. A random method runs
     with `n_seeds` consecutive seeds, starting at `seed`; other methods run only with `seed`.
-    A method in prompts runs once for each mode of the pool's prompts, and the name of the selection
-    ends with that mode, as in random_within.
+    A method that selects in prompts runs once for each mode of the pool's prompts, and the name of
+    the selection ends with that mode, as in random_within.
     """
     method = METHODS[name]
     if too_slow(name, len(pool.texts), budget) or (

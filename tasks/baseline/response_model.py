@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tasks.lib.core.errors import LLMError
 from tasks.lib.gateway.credentials import NO_KEY
-from tasks.lib.gateway.deployment import LOCAL_MODEL
+from tasks.lib.gateway.deployment_settings import LOCAL_MODEL
 from tasks.lib.gateway.litellm_setup import load_litellm
 from tasks.lib.gateway.local_server import LocalServer
 from tasks.lib.gateway.local_server_process import LOCAL_NAME
@@ -19,7 +19,7 @@ PROMPT = "### Instruction:\n{}\n\n### Response:\n"
 """This is not a chat: the model was trained on plain text only, and would repeat chat markers."""
 
 STOP = "\n###"  # after this, the model would write a new instruction
-MAX_CHARS = 2000  # of an instruction, which fits into the context even at 4 tokens each
+MAX_CHARS = 2000  # of an instruction, which fits into the context even at 4 tokens per character
 MAX_TOKENS = 128  # of a response, which then still fits into the context
 
 LIKELIEST = 0
@@ -30,10 +30,10 @@ _SAMPLED = {"temperature": 1.0, "top_p": 0.9, "extra_body": {"top_k": 10, "min_p
 
 
 class Response(NamedTuple):
-    """A response of the model.
+    """A response from the model.
 
     Attributes:
-        text: Empty if the model ended at once.
+        text: Empty if the model stopped at once.
         mean_logprob: Mean natural logarithm of the probability of a token, given all tokens before
             it; None if there are no tokens, or if it was not requested.
     """
@@ -75,7 +75,7 @@ class ResponseModel:
             self._client = OpenAI(base_url=api_base, api_key=NO_KEY, max_retries=0)
 
     def respond(self, text: str, number: int) -> Response:
-        """Return the model's response to a text; other numbers give other responses.
+        """Return the model's response to a text; different numbers give different responses.
 
         Raises:
             LLMError: The model gave no response.

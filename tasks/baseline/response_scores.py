@@ -23,17 +23,17 @@ Key = str
 def perplexity(likeliest: Sequence[Response]) -> float:
     """Return exp(-mean log p) over the tokens of the first response.
 
-    It is 1 if the model was sure of every token, higher if it was less sure, and NaN if there is no
-    response.
+    The result is 1 if the model was sure of every token, higher if it was less sure, and NaN if
+    there is no response.
     """
     text, mean_logprob = likeliest[0]
     return math.nan if mean_logprob is None or not text.strip() else math.exp(-mean_logprob)
 
 
 def openness(drawn: Sequence[Response]) -> float:
-    """Return the share of distinct pairs among neighbouring words in the responses: 0 to 1.
+    """Return the share of distinct pairs among neighbouring words in the responses, from 0 to 1.
 
-    It is 1 if no pair occurs twice, and NaN if a response has fewer than two words.
+    The result is 1 if no pair occurs twice, and NaN if a response has fewer than two words.
     """
     texts = [response.text for response in drawn]
     return distinct_2(texts) if all(len(words(text)) > 1 for text in texts) else math.nan
@@ -53,7 +53,7 @@ RULES = {
 
 
 class ResponseStore(SqliteStore):
-    """The responses of earlier runs, by key."""
+    """The responses from earlier runs, by key."""
 
     def __init__(self, stage: Stage) -> None:
         columns = "key TEXT, text TEXT NOT NULL, mean_logprob REAL"
@@ -112,4 +112,4 @@ def _announcement(score: Score, n: int, n_new: int, max_tokens: int) -> str:
         return message
     minutes = n_new * max_tokens / TOKENS_PER_S / 60
     time = f"{minutes / 60:.1f} hours" if minutes >= 90 else f"{minutes:.1f} minutes"
-    return f"{message}: about {time} on one core; {STATE_DIR}/{STORE} keeps them"
+    return f"{message}: about {time} on one core; {STATE_DIR}/{STORE} stores them"

@@ -1,4 +1,4 @@
-"""Select the same number of records by other methods, to compare them with our selection."""
+"""Select the same number of records with other methods, to compare them with our selection."""
 
 import json
 import time
@@ -51,7 +51,7 @@ def check(values: Mapping[str, Any]) -> Baseline:
 
     Raises:
         ParamError: A key is missing, unknown, of the wrong type or out of range; the route is
-            unknown, or cannot rate where a method needs ratings; or a method needs the local
+            unknown, or cannot rate although a method needs ratings; or a method needs the local
             model, which is not installed.
     """
     load_seed(values)
@@ -77,7 +77,7 @@ def baseline(
 
     Args:
         pool: At least `budget` records.
-        params: The methods, and the number of seeds of the random ones.
+        params: The methods, and the number of seeds for the random ones.
         budget: Number of rows to select, at least 1.
         seed: The first seed.
     """
@@ -142,7 +142,7 @@ def _judge_scores(corpus: Corpus, path: Path) -> Scores:
 
 
 def _prompts(corpus: Corpus, path: Path, clusters: Clusters, seed: int) -> dict[Mode, list[Rows]]:
-    """Return the prompts by mode: the run's own, and those of within mode and across mode."""
+    """Return the prompts by mode: the run's own, and those composed in within and across mode."""
     candidates = read_table(path, PROMPTS)
     rows = corpus.rows(candidates["id"], path)
     starts = np.flatnonzero(np.diff(candidates["prompt"].to_numpy())) + 1

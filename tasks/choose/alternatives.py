@@ -1,4 +1,4 @@
-"""Find out what the selection would be if the judge had another weight."""
+"""Determine what the selection would be with a different judge weight."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,20 +10,20 @@ from tasks.lib.coverage.quotas import Quota
 from tasks.lib.documents.choice import WeightFigure
 
 WEIGHTS = (0.0, 0.5, 2.0)  # each takes as long as the selection itself
-MAX_CELLS = 100_000_000  # rounds x listed records x all records; a weight then takes 6 s of CPU
+MAX_CELLS = 100_000_000  # rounds x listed records x all records; a weight then takes 6 CPU seconds
 
 
 def compare_weights(
     candidates: JudgedRecords, cover: Cover, judge_weight: float, seed: int, quotas: Sequence[Quota]
 ) -> tuple[WeightFigure, ...]:
-    """Return what each of WEIGHTS and the run's own weight select, in ascending order of weight.
+    """Return what each of WEIGHTS and the run's own weight selects, in ascending order of weight.
 
     The result is empty if nothing is selected, or if the pool is too large for this to be quick.
 
     Args:
         candidates: The records.
-        cover: The selection of the run.
-        judge_weight: The weight of the run.
+        cover: The run's selection.
+        judge_weight: The run's weight.
         seed: As for `by_coverage`.
         quotas: As for `by_coverage`.
     """

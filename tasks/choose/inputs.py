@@ -21,14 +21,14 @@ class Inputs(NamedTuple):
     """The outputs of the earlier stages that the selection depends on.
 
     Attributes:
-        judged: The ballots of the records that can be selected, with the column ``cluster``. These
+        judged: The ballots of the records that can be selected, with a ``cluster`` column. These
             records were not set aside and repeat no annotated record.
         candidates: The same records as arrays.
         pool_file: The pool.
         pool_rows: intp, shape (m,), each unique record's row in the pool.
         is_known: bool, shape (m,), whether each unique record repeats an annotated one.
         n_set_aside: The number of records that could not be judged.
-        is_partial: Whether the spending limit left prompts without a judgement.
+        is_partial: Whether the spending limit left some prompts unjudged.
     """
 
     judged: pa.Table
@@ -44,7 +44,7 @@ class Inputs(NamedTuple):
         """Read the inputs of a stage.
 
         Raises:
-            DataError: A file is missing or does not match its schema, or a record of one file is
+            DataError: A file is missing or does not match its schema, or a record in one file is
                 missing from another.
         """
         ballots_file = stage.dep("llm_select/ballots.parquet")

@@ -57,14 +57,14 @@ def by_coverage(
     prompt than for the first. Each round depends only on those before it, so a smaller selection
     is a prefix of a larger one.
 
-    With quotas there is only one round, the last. Records beyond the ranks of the round are
+    With quotas, there is only one round, the last one. Records beyond the ranks of the round are
     selected if the others cannot meet the quotas.
 
     Args:
         candidates: The records.
         n: Number of records to select.
         judge_weight: The weight of the judge score.
-        seed: The seed of the samples from a large pool.
+        seed: The seed for the samples from a large pool.
         quotas: Quotas with the labels of `candidates`; the selection meets all of them exactly, at
             each of their sizes.
 
@@ -93,7 +93,7 @@ class _Rounds:
         self.cover = Cover(candidates.rows[:0], np.empty(0))
 
     def select(self, size: int, i: int) -> None:
-        """Let the selection grow to `size` records in round `i`."""
+        """Grow the selection to `size` records in round `i`."""
         for is_open, bonus in (
             (self._is_ranked(i), self._bonus(i)),
             (np.ones_like(self._is_left), np.zeros_like(self._candidates.scores)),

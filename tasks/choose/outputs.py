@@ -19,7 +19,7 @@ _FROM_BALLOTS = [name for name in BALLOTS.names if name in SELECTED.names and na
 _FROM_JUDGEMENT = ("route", "model", "ballots", "answers")
 
 
-def write_outputs(  # noqa: PLR0913  what each record of the selection comes from
+def write_outputs(  # noqa: PLR0913  the sources of the selected records
     out: Callable[[str], Path],
     pool_file: Path,
     pool_rows: Rows,
@@ -33,7 +33,7 @@ def write_outputs(  # noqa: PLR0913  what each record of the selection comes fro
     Args:
         out: Returns where to write an output.
         pool_file: The pool.
-        pool_rows: intp, shape (n,), the row in the pool of each record in order of selection.
+        pool_rows: intp, shape (n,), each record's row in the pool, in order of selection.
         chosen: The ballots, gain, weight and cluster of each of these records.
         judgements: Judgements by prompt, at least for the prompts of the selected records.
         quota_columns: The columns that have a quota.

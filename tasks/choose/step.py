@@ -45,8 +45,8 @@ def _describe(targets: TargetFigure) -> str:
 def choose(stage: Stage, out: Callable[[str], Path]) -> Choice:
     """Select from a stage's inputs and write the selection; return how well it meets its goals.
 
-    The same inputs give the same bytes. The size is the largest budget. It is smaller only if
-    llm_select was stopped by its spending limit before it had judged enough records.
+    The same inputs give byte-identical outputs. The size is the largest budget. It is smaller only
+    if llm_select was stopped by its spending limit before it had judged enough records.
 
     Raises:
         DataError: An input is missing or does not match its schema.

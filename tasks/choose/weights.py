@@ -37,7 +37,7 @@ class Targets(NamedTuple):
 
 
 def find_weights(inputs: Inputs, column: str | None, targets: Targets) -> NDArray[np.float64]:
-    """Return the weights of all rows of the vectors, 0 for annotated records.
+    """Return the weight of each row of the vectors, 0 for annotated records.
 
     Raises:
         ParamError: A weight is not a non-negative number, or no record is similar to a target.

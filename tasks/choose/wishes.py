@@ -22,7 +22,7 @@ from tasks.lib.similarity.cosine import Rows
 def find_quotas(
     param: Mapping[str, Spread | Amounts], inputs: Inputs, sizes: Sequence[int]
 ) -> list[ColumnQuota]:
-    """Return the quotas of a selection of the judged records, and of its first records.
+    """Return the quotas for a selection from the judged records, and for its prefixes.
 
     If the spending limit cut the selection short and it cannot meet the quotas, they are ignored.
 
@@ -48,10 +48,10 @@ def find_quotas(
 
 
 def require_of(quotas: Sequence[ColumnQuota], n: int) -> list[Quota]:
-    """Return what a selection of `n` records must meet: the quotas of all sizes, if it can.
+    """Return what a selection of `n` records must meet: the quotas of all sizes, if possible.
 
-    At a smaller size, the quotas of several columns can contradict each other. They then apply
-    only to the last size.
+    At a smaller size, the quotas of several columns can contradict each other. In that case, they
+    apply only to the last size.
     """
     required = [column.quota for column in quotas]
     return required if can_meet(required, n) else [quota.at_end() for quota in required]
@@ -60,7 +60,7 @@ def require_of(quotas: Sequence[ColumnQuota], n: int) -> list[Quota]:
 def count_quotas(
     quotas: Sequence[ColumnQuota], places: Rows, sizes: Sequence[int]
 ) -> tuple[QuotaCount, ...]:
-    """Return how many records of each value are selected, at each size.
+    """Return how many records with each value are selected, at each size.
 
     Args:
         quotas: The quotas, with the labels of all candidates.
@@ -83,7 +83,7 @@ def count_quotas(
 
 
 def warn_of_missed(counts: Sequence[QuotaCount]) -> None:
-    """Log the quotas that the first records of the selection miss."""
+    """Log the quotas that are not met by the first records of the selection."""
     missed = [count for count in counts if count.n_selected != count.n_wanted]
     if missed:
         parts = (

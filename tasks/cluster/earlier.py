@@ -1,4 +1,4 @@
-"""Keep the prompts of an earlier run for the records that are still in the pool."""
+"""Keep the prompts from an earlier run for the records that are still in the pool."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,7 +50,7 @@ class Grouped(NamedTuple):
 
 
 def geometry_metadata(params: GeometryParams) -> dict[str, str]:
-    """Return metadata for the footer of prompts.parquet: how the prompts were made."""
+    """Return metadata for the footer of prompts.parquet: how the prompts were composed."""
     return {
         "mode": params.mode.value,
         "candidates_per_prompt": str(params.candidates_per_prompt),
@@ -58,7 +58,7 @@ def geometry_metadata(params: GeometryParams) -> dict[str, str]:
 
 
 def check_growth(path: str, params: GeometryParams) -> None:
-    """Check that the prompts of an earlier run can be kept, without reading them.
+    """Check that the prompts from an earlier run can be kept, without reading them.
 
     Raises:
         ParamError: The file is missing, or prompts cannot be kept with these parameters.
@@ -78,13 +78,14 @@ def check_growth(path: str, params: GeometryParams) -> None:
 
 
 def read_earlier(path: Path, ids: Sequence[str], params: GeometryParams) -> Grouped:
-    """Return the earlier prompts of the records still in the pool; none if the file is empty.
+    """Return the earlier prompts for the records still in the pool; none if the file is empty.
 
-    Records keep their prompts and their order in them. Prompts that have lost all of their records
-    are left out.
+    Records keep their prompts and their order within them. Prompts that have lost all of their
+    records are left out.
 
     Raises:
-        ParamError: The prompts were made in another mode, with another size or for another pool.
+        ParamError: The prompts were composed in a different mode, with a different size or for a
+            different pool.
         DataError: The file is not a table of prompts.
     """
     check_growth(str(path), params)

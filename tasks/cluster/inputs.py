@@ -34,7 +34,7 @@ def finite_vectors(path: Path, ids: Sequence[str]) -> Vectors:
             raise DataError(
                 f"the vector of record {ids[row]} is not finite",
                 where=f"{path}: row {row}",
-                fix="Run `dvc repro --force embed`, which writes it again.",
+                fix="Run `dvc repro --force embed`, which recomputes it.",
             )
     return vectors
 

@@ -85,7 +85,7 @@ def work(stage: Stage) -> None:
     Clusters.model_validate(summary).write(stage.out("cluster/clusters.json"))
     log.info(
         "cluster: %(n_records)d records in %(n_prompts)d prompts (%(mode)s mode); %(n_clusters)d "
-        "clusters of inertia %(inertia)g by %(solver)s: %(solver_reason)s",
+        "clusters with inertia %(inertia)g from %(solver)s: %(solver_reason)s",
         summary,
     )
     if earlier.prompts:
@@ -97,7 +97,7 @@ def work(stage: Stage) -> None:
 
 
 def _require_memory(vectors: Vectors, params: Cluster) -> None:
-    """Check that the solver needs at most cluster.max_memory_mb; warn if it is slow."""
+    """Check that the solver needs at most cluster.max_memory_mb; warn if it will be slow."""
     n, d = vectors.shape
     n_clusters = params.geometry(n).n_clusters(params.mode, n)
     chosen = choose(params.solver, n, n_clusters).solver

@@ -34,7 +34,7 @@ def prune_false_candidates(keys: Keys, b_bits: BBitSignatures, threshold: float)
     """Make a key unique, in place, if a record shares it only with dissimilar records.
 
     Records are dissimilar if their estimated similarity is more than four standard deviations of
-    the estimate below `threshold`. Keys of more than 256 records are left unchanged.
+    the estimate below `threshold`. Keys shared by more than 256 records are left unchanged.
     """
     n_values = b_bits.shape[1]
     lowest = threshold - DEVIATIONS * math.sqrt(threshold * (1 - threshold) / n_values)

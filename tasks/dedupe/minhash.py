@@ -16,7 +16,7 @@ Signatures = NDArray[np.uint32]
 """uint32, shape (n_records, n_permutations)."""
 
 BBitSignatures = NDArray[np.uint8]
-"""uint8, shape (n_records, n_permutations): the last byte of each value of a signature.
+"""uint8, shape (n_records, n_permutations): the last byte of each value in a signature.
 
 The share of equal bytes suffices to estimate a similarity, in a quarter of the memory."""
 

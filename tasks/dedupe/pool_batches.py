@@ -12,7 +12,7 @@ class PoolBatches(NamedTuple):
 
     Attributes:
         n_records: Number of records.
-        read: Yields the records with the columns of `COLUMNS`, the same on every call.
+        read: Yields the records with the columns in `COLUMNS`, the same on every call.
     """
 
     n_records: int

@@ -1,4 +1,4 @@
-"""Find records of the pool that repeat held-out or annotated records from other files."""
+"""Find records in the pool that repeat held-out or annotated records from other files."""
 
 from typing import NamedTuple, Self
 
@@ -6,13 +6,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks.dedupe.duplicates import fingerprint, normalise_fields, text_column, text_of
+from tasks.dedupe.find_duplicates import fingerprint, normalise_fields, text_column, text_of
 from tasks.dedupe.minhash import Fields, Keys
-from tasks.dedupe.near_duplicates import NearestRecord, NearIndex
+from tasks.dedupe.near_index import NearestRecord, NearIndex
 
 
 class References(NamedTuple):
-    """Records outside the pool, with which records of the pool are compared.
+    """Records outside the pool, to compare with records in the pool.
 
     Attributes:
         keys: The hash of each text, then its keys.
@@ -28,7 +28,7 @@ class References(NamedTuple):
 
     @classmethod
     def of(cls, records: pa.RecordBatch | pa.Table, threshold: float, n_permutations: int) -> Self:
-        """Make references from a table of records."""
+        """Build references from a table of records."""
         return cls(
             text_column(records, "id"),
             list(normalise_fields(records)),
@@ -39,7 +39,7 @@ class References(NamedTuple):
 
 
 class Repeated(NamedTuple):
-    """A record of the pool that repeats a reference.
+    """A record in the pool that repeats a reference.
 
     Attributes:
         position: Position in the batch.
@@ -54,7 +54,7 @@ class Repeated(NamedTuple):
 
 
 def find_repeated(batch: pa.RecordBatch, references: References) -> list[Repeated]:
-    """Return the records of a batch that have the same text as a reference or are near one.
+    """Return the records in a batch that have the same text as a reference or are near one.
 
     The result names the nearest reference, or the first if tied. `NearIndex` defines what is near.
     A record is compared with all references that have a key in common with it.

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from tasks.dedupe.duplicates import (
+from tasks.dedupe.find_duplicates import (
     COLUMNS,
     Components,
     Duplicate,
@@ -42,7 +42,7 @@ StartProgress = Callable[[int, str], Callable[[int], None]]
 class Dedupe(Params):
     """The dedupe section of params.yaml."""
 
-    near_threshold: Annotated[float, Field(gt=0, le=1)]  # at 1 all shingles must be the same
+    near_threshold: Annotated[float, Field(gt=0, le=1)]  # at 1, all shingles must be the same
     n_permutations: Annotated[int, Field(ge=16, le=512)]
     near: Annotated[Near, Field(strict=False)]
 
@@ -85,7 +85,7 @@ def dedupe(
     kept and listed.
 
     Memory use is about 500 bytes for each record, plus the texts of records with candidates; the
-    pool is read twice so that the other texts are not kept. Candidates are compared in shards of
+    pool is read twice so that other texts need not be kept. Candidates are compared in shards of
     about `shard_records`, or more for a larger component; the results do not depend on the shards.
     """
     if not pool.n_records:
@@ -118,7 +118,7 @@ def dedupe(
 
 
 def work(stage: Stage) -> None:
-    """Write which records of the pool are kept, and why the others are dropped."""
+    """Write which records in the pool are kept, and why the others are dropped."""
     params, executor = check(stage.values), load_executor(stage.values)
     path = stage.dep("ingest/pool.parquet")
     pool = PoolBatches(
@@ -157,7 +157,7 @@ def _held_out(record: Repeated) -> Duplicate:
 def _find_repeated(
     pool: PoolBatches, references_file: Path, params: Dedupe, executor: Executor
 ) -> list[Repeated]:
-    """Return the records of the pool that repeat a record of the file, in pool order."""
+    """Return the records in the pool that repeat a record in the file, in pool order."""
     references = read_table(references_file, POOL, list(COLUMNS))
     if not pool.n_records or not len(references):
         return []
@@ -212,7 +212,7 @@ def _find_keys(
 
 
 def _read(pool: PoolBatches, selected: NDArray[np.bool_]) -> tuple[list[str], pa.Table]:
-    """Return all ids of the pool, and the texts of the selected records; both in pool order."""
+    """Return all ids in the pool, and the texts of the selected records, both in pool order."""
     ids: list[str] = []
     parts = []
     for batch in pool.read():

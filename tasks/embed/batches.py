@@ -1,8 +1,8 @@
-"""Make batches with shapes that depend only on text length, so no vector depends on other texts.
+"""Build batches with shapes that depend only on text length, so no vector depends on other texts.
 
-A matrix product of another shape may add numbers in another order, which changes the last bits. So
-a text's length alone decides its padded length and the number of rows in its batch. A text then
-has the same vector in any pool, in any order and on any worker.
+Matrix products of different shapes may add numbers in a different order, which changes the last
+bits. So a text's length alone decides its padded length and the number of rows in its batch. A text
+therefore has the same vector in any pool, in any order and on any worker.
 """
 
 from collections import defaultdict
@@ -15,7 +15,7 @@ class TokenizedText(NamedTuple):
 
     Attributes:
         length: The number of tokens after padding; 0 for a text that must be alone in its batch.
-        tokens: The tokens in the model's own form.
+        tokens: The tokens in the model's own format.
         is_full: Whether the tokens fill the model's window, so the rest of the text may be unread.
     """
 
@@ -33,7 +33,7 @@ class TokenizedRecord(NamedTuple):
 
 
 def padded_length(n_tokens: int, max_tokens: int) -> int:
-    """Round a number of tokens up to a padded length, but to at most `max_tokens`.
+    """Round a number of tokens up to a padded length of at most `max_tokens`.
 
     There are 32 padded lengths up to 256, then 8 per doubling. Padding makes Dolly's texts 3 %
     longer and Alpaca's 8 %; more lengths would leave more batches partly empty.
@@ -47,7 +47,7 @@ def batches(
 ) -> Iterator[list[TokenizedRecord]]:
     """Yield each record once, in batches of `batch_size(length)` records of equal length.
 
-    The last batch of a length may be smaller. Only records of incomplete batches are in memory.
+    The last batch of a length may be smaller. Only records in incomplete batches are in memory.
     """
     waiting: defaultdict[int, list[TokenizedRecord]] = defaultdict(list)
     for record in records:

@@ -44,7 +44,7 @@ def absolute(name: str) -> str:
 
 
 def find_model(name: str) -> Source:
-    """Return the source of a model; the network is used only if it is not on this machine.
+    """Return a model's source; the network is used only if the model is not on this machine.
 
     Raises:
         ParamError: The model is not on the hub.

@@ -1,4 +1,4 @@
-"""Read the texts to embed into Arrow columns; turn only a few at a time into Python objects."""
+"""Read the texts to embed as Arrow columns; turn only a few at a time into Python objects."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,10 +24,10 @@ class PoolText(NamedTuple):
 
 
 class PoolTexts:
-    """The texts of the unique records of a pool, or of all records of a file, in order."""
+    """The texts of the unique records in a pool, or of all records in a file, in order."""
 
     def __init__(self, pool_file: Path, unique_file: Path | None = None) -> None:
-        """Read the files; if there is no `unique_file`, use all records of the pool file.
+        """Read the files; if there is no `unique_file`, use all records in the pool file.
 
         Raises:
             DataError: There are no unique records, or some are missing from the pool.

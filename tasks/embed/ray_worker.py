@@ -1,4 +1,4 @@
-"""Embed texts on a worker of a Ray cluster, with the same bytes as on the driver."""
+"""Embed texts on a worker in a Ray cluster; the vectors are byte-identical to the driver's."""
 
 import platform
 from collections.abc import Sequence
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tasks.embed.encode import Encoder, VectorBatch, encode_all
-from tasks.embed.encoder_spec import EncoderSpec
+from tasks.embed.encoder import Encoder, VectorBatch, encode_all
+from tasks.embed.load_encoder import EncoderSpec
 from tasks.embed.pool_texts import PoolText
 from tasks.lib.core.errors import CurationError, DataError
 
@@ -22,7 +22,7 @@ Fingerprint = dict[str, Any]
 
 
 def fingerprint(encoder: Encoder) -> Fingerprint:
-    """Return facts that must be equal in two processes for their vectors to have the same bytes.
+    """Return facts that must be equal in two processes for their vectors to be byte-identical.
 
     They include everything known to matter and a digest of some vectors and their norms, since
     processors with the same name may still round differently.

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
 from tasks.embed.batches import TokenizedText, padded_length
-from tasks.embed.encoder_spec import Precision
+from tasks.embed.load_encoder import Precision
 from tasks.embed.model_source import Source, digest, model_folder
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.params import PARAMS_FILE
@@ -25,9 +25,9 @@ N_THREADS = torch.get_num_threads()  # the environment's limit, read before we c
 class SentenceEncoder:
     """A loaded model.
 
-    On a CPU, one thread computes a batch, and several batches are computed at a time. So the bytes
-    do not depend on the number of threads, and threads do not wait for each other after each
-    operation, which would take many times longer on a busy machine.
+    On a CPU, one thread computes a batch, and several batches are computed at a time. So a vector's
+    bytes do not depend on the number of threads. Threads also need not wait for each other after
+    each operation, which would take many times longer on a busy machine.
 
     Attributes:
         dim: The number of dimensions of a vector.
@@ -81,7 +81,7 @@ class SentenceEncoder:
         return max(1, self._batch_tokens // length) if length else 1
 
     def encode(self, texts: Sequence[TokenizedText]) -> NDArray[np.float32]:
-        """Return one vector of any norm for each text of a batch: float32, shape (n, `dim`).
+        """Return one vector of any norm for each text in a batch: float32, shape (n, `dim`).
 
         The texts have the same length, and there are at most `batch_size` of them. Smaller batches
         are computed in the same shape, so that a vector's bytes depend only on its own text.

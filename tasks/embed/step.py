@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from tasks.embed.encode import Encoder, VectorBatch, encode_all
-from tasks.embed.encoder_spec import EncoderSpec, Precision
+from tasks.embed.encoder import Encoder, VectorBatch, encode_all
+from tasks.embed.load_encoder import EncoderSpec, Precision
 from tasks.embed.model_source import absolute, check_name
 from tasks.embed.pool_texts import PoolText, PoolTexts
 from tasks.embed.ray_worker import embed_shard, fingerprint
@@ -26,7 +26,7 @@ from tasks.lib.unique import write_vectors
 
 SHARD_TEXTS = 1_024  # half a minute of work; incomplete batches add 3 %
 WRITTEN_AT_ONCE = 8_192  # vectors
-N_PROBES = 4  # stored vectors that are computed again
+N_PROBES = 4  # stored vectors that are recomputed
 
 EmbedTexts = Callable[[Iterable[PoolText]], Iterator[VectorBatch]]
 
@@ -130,7 +130,7 @@ def work(stage: Stage) -> None:
             batches = (cache.read(keys[start : start + WRITTEN_AT_ONCE]) for start in starts)
             write_vectors(stage.out(tail), len(keys), encoder.dim, batches)
     log.info(
-        "embed: %s vectors of %s dimensions by %s, %s on %s",
+        "embed: %s vectors of %s dimensions from %s, %s on %s",
         f"{len(texts):,}",
         encoder.dim,
         params.model,

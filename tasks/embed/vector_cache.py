@@ -1,4 +1,4 @@
-"""Keep the vectors of earlier runs outside DVC's outputs, so that only new texts are embedded.
+"""Keep the vectors from earlier runs outside DVC's outputs, so that only new texts are embedded.
 
 Each combination of model and machine has its own folder under ``.selectllm/vectors``:
 
@@ -43,11 +43,11 @@ class VectorCache:
     """The stored vectors of one model. Only one process at a time can open the cache (``with``).
 
     Attributes:
-        folder: The folder of the vectors. If it is deleted, they are computed again.
+        folder: The folder with the vectors. If it is deleted, they are recomputed.
     """
 
     def __init__(self, parent: Path, identity: Mapping[str, Any], dim: int) -> None:
-        """Choose the folder by `identity`, which must contain everything that vectors depend on."""
+        """Choose the folder from `identity`, which must contain everything vectors depend on."""
         about = json.dumps({"version": VERSION, "dim": dim, **identity}, indent=2, sort_keys=True)
         self.folder = parent / blake2b(about.encode(), digest_size=8).hexdigest()
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -72,7 +72,7 @@ class VectorCache:
         return np.frombuffer(data, "<f4").reshape(len(keys), self._dim)
 
     def put(self, keys: Keys, vectors: NDArray[np.float32]) -> None:
-        """Store ``vectors[i]`` under ``keys[i]``, where they survive the end of the process.
+        """Store ``vectors[i]`` under ``keys[i]``, so that they survive the end of the process.
 
         Raises:
             DataError: The vectors cannot be written; vectors stored earlier stay intact.
@@ -109,7 +109,7 @@ class VectorCache:
         self._stack.close()
 
     def _import_slots(self, path: Path) -> None:
-        """Import the vectors in a file of an earlier version: slots of key, vector and CRC-32."""
+        """Import the vectors from an earlier version's file: slots of key, vector and CRC-32."""
         if not path.exists():
             return
         slot = np.dtype([("key", "S16"), ("vector", "<f4", (self._dim,)), ("crc", "<u4")])

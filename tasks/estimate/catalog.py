@@ -1,4 +1,4 @@
-"""Look up in LiteLLM's map when a model is retired, how much it reads, and similar models."""
+"""Look up a model's retirement date, context size and alternatives in LiteLLM's model map."""
 
 import math
 import re
@@ -7,13 +7,13 @@ from datetime import date
 from typing import Any, NamedTuple
 
 from tasks.lib.gateway.credentials import VARIABLES
-from tasks.lib.gateway.deployment import Deployment
+from tasks.lib.gateway.deployment_settings import Deployment
 
 SOON_DAYS = 60
 N_ALTERNATIVES = 3
-LIKE_PRICE = 2.0  # times as expensive, at most
-LEAST_PRICE = 0.1  # of the price; a cheaper model is a far smaller one
-OUTPUT_SHARE = 0.05  # of the tokens of a call: a prompt is long, an answer is a list of slots
+LIKE_PRICE = 2.0  # at most this many times as expensive
+LEAST_PRICE = 0.1  # at least this share of the price; a cheaper model is far smaller
+OUTPUT_SHARE = 0.05  # of a call's tokens: a prompt is long, an answer is a list of slots
 
 _DATED = re.compile(r"[-@](20\d\d-?[01]\d-?[0-3]\d)$")
 _OTHER_USE = re.compile(
@@ -31,9 +31,9 @@ class ModelFacts(NamedTuple):
 
 
 def facts_of(deployment: Deployment, litellm: Any) -> ModelFacts:
-    """Return what the map says about a deployment's model; nothing for the user's own server.
+    """Return what the map says about a deployment's model; nothing for a user's own server.
 
-    A name without a date ends when the last of its dated versions ends, if all of them do.
+    If all dated versions of an undated name have an end date, the name ends with the last of them.
     """
     key = _key(deployment, litellm)
     if key is None:
@@ -44,10 +44,10 @@ def facts_of(deployment: Deployment, litellm: Any) -> ModelFacts:
 
 
 def alternatives(deployment: Deployment, litellm: Any, today: date) -> list[str]:
-    """Return available models: this one elsewhere, others of this provider, others of its family.
+    """Return available models: this one elsewhere, others from this provider, others in its family.
 
-    Only providers with a key that we know by name are searched. Models that are far
-    more expensive or far cheaper are left out.
+    Only the providers in `VARIABLES` are searched. Models that are far more expensive or far
+    cheaper are left out.
     """
     key = _key(deployment, litellm)
     price = key and _blended(litellm.model_cost[key])
@@ -92,7 +92,7 @@ def _date(entry: Mapping[str, Any]) -> date | None:
 
 
 def _last_version_ends(key: str, known: Mapping[str, Mapping[str, Any]]) -> date | None:
-    """Return when the last dated version of an undated name ends; None if one of them does not."""
+    """Return the end date of an undated name's last dated version; None if any version has none."""
     versions = (name for name in known if name.startswith(key) and _DATED.sub("", name) == key)
     ends = [_date(known[name]) for name in versions if name != key]
     dates = [end for end in ends if end]
@@ -100,7 +100,7 @@ def _last_version_ends(key: str, known: Mapping[str, Mapping[str, Any]]) -> date
 
 
 def _blended(entry: Mapping[str, Any]) -> float | None:
-    """Return the price of a token of a typical call, or None if it is unknown."""
+    """Return the price per token in a typical call, or None if it is unknown."""
     prices = entry.get("input_cost_per_token"), entry.get("output_cost_per_token")
     if not prices[0] or not prices[1]:
         return None
@@ -110,7 +110,7 @@ def _blended(entry: Mapping[str, Any]) -> float | None:
 def _living(
     known: Mapping[str, Mapping[str, Any]], today: date
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield chat models that are not retired soon, by the name that a route would give them."""
+    """Yield chat models that will not be retired soon, by the name that a route would use."""
     for key, entry in known.items():
         provider = str(entry.get("litellm_provider"))
         is_chat = entry.get("mode") == "chat" and not _DATED.search(key)

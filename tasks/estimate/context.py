@@ -1,4 +1,4 @@
-"""Compare the longest prompt with the number of tokens that a model reads at once."""
+"""Compare the longest prompt with the number of tokens that a model can read at once."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,15 +18,15 @@ from tasks.llm_select.setup import Setup
 
 
 class Sizes(NamedTuple):
-    """The tokens of the longest prompt, excluding the answer."""
+    """The number of tokens in the longest prompt, excluding the answer."""
 
     longest: int
-    frame: int  # of a prompt without candidates
+    frame: int  # in a prompt, excluding the candidates
     n_slots: int  # in the longest prompt
-    is_exact: bool  # counted in the texts; otherwise the worst case that params.yaml allows
+    is_exact: bool  # counted from the texts; otherwise the worst case that params.yaml allows
 
     def n_fitting(self, room: int) -> int:
-        """Return how many candidates as long as these fit into `room` tokens."""
+        """Return how many candidates of this length fit into `room` tokens."""
         per_candidate = max(1, self.longest - self.frame) / self.n_slots
         return min(self.n_slots, max(0, int((room - self.frame) / per_candidate)))
 
@@ -36,7 +36,7 @@ def exact_sizes(setup: Setup, prompts: NDArray[np.int64]) -> Sizes:
 
     Args:
         setup: The prompts, and how they are judged.
-        prompts: int64, shape (K, 2), the tokens of each prompt, from `prompt_tokens`.
+        prompts: int64, shape (K, 2), the range of tokens in each prompt, from `prompt_tokens`.
     """
     fewest = prompts[:, 0]
     n_slots = len(setup.candidates.prompts[int(fewest.argmax())])

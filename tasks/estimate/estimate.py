@@ -1,4 +1,4 @@
-"""The price and time of a selection on each route, before anything is paid."""
+"""Estimate the price and time of a selection on each route, before any money is spent."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from tasks.lib.gateway.routes import Route
 from tasks.lib.gateway.thinking import max_completion_tokens
 from tasks.llm_select.setup import Setup
 
-LATENCY_S = (0.5, 10.0)  # of a call to a model if the journal has no calls to it
+LATENCY_S = (0.5, 10.0)  # of a call to a model for which the journal has none
 OWN_LATENCY_S = {"offline": (0.001, 0.02), "local": (1.5, 30.0)}
 
 Range = tuple[float, float]
@@ -32,7 +32,7 @@ class Cost(NamedTuple):
     usd: Range | None  # None if the price is unknown
     problem: str  # why the price is unknown, and what to do
     seconds: Range
-    batch_usd: Range | None = None  # with llm_select.batch: true; None if it has no batches
+    batch_usd: Range | None = None  # with llm_select.batch: true; None if the route has no batches
 
 
 class Estimate(NamedTuple):
@@ -51,7 +51,7 @@ class Estimate(NamedTuple):
 
 
 def estimate(setup: Setup, routes: Sequence[Route], latencies_s: Mapping[str, Range]) -> Estimate:
-    """Return the cost of the selection on each route, without retries; makes no call.
+    """Return the cost of the selection on each route, excluding retries; make no call.
 
     The upper bound is certain for each call: a token has at least one byte, and an answer has at
     most its allowed length. The lower bound is a tokenizer's count of the texts, minus a margin
@@ -60,7 +60,7 @@ def estimate(setup: Setup, routes: Sequence[Route], latencies_s: Mapping[str, Ra
     Args:
         setup: The prompts, and how they are judged.
         routes: The routes, the one in use first.
-        latencies_s: By model, the seconds of quick and slow calls so far.
+        latencies_s: By model, how many seconds quick and slow calls have taken so far.
     """
     prompts = prompt_tokens(setup)
     work, paper = work_of(setup, prompts), paper_work(setup)
@@ -87,7 +87,7 @@ def cost_at(route: Route, work: Workload, concurrency: int, latency_s: Range | N
         route: The route.
         work: The calls and tokens.
         concurrency: The number of calls at a time.
-        latency_s: The seconds of a quick and of a slow call; None if unknown.
+        latency_s: How many seconds a quick and a slow call take; None if unknown.
     """
     try:
         usd, problem = _usd(route, work), ""
@@ -102,7 +102,7 @@ def cost_at(route: Route, work: Workload, concurrency: int, latency_s: Range | N
 def _usd(route: Route, work: Workload, tier: Tier = Tier.OWN) -> Range:
     """Return the lowest and the highest price of the work among the route's deployments.
 
-    The highest includes the room for thinking, which depends on the model.
+    The highest price includes room for thinking, which depends on the model.
 
     Raises:
         ParamError: The price of a deployment is unknown.
@@ -131,7 +131,7 @@ def _seconds(route: Route, work: Workload, concurrency: int, latency_s: Range | 
 
 
 def _limits(route: Route, work: Workload) -> Iterator[tuple[int, int]]:
-    """Yield the fewest calls and the fewest tokens, each with its limit per minute."""
+    """Yield the minimum number of calls and of tokens, each with its limit per minute."""
     n_tokens = work.prompt_tokens[0] + work.completion_tokens[0]
     for name, amount in (("rpm", work.calls[0]), ("tpm", n_tokens)):
         limits = [getattr(deployment, name) for deployment in route.deployments]

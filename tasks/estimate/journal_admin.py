@@ -1,4 +1,4 @@
-"""Commands for a journal: list answers, sum costs, prune and retry."""
+"""Manage a journal: list answers, sum up costs, prune old answers, and retry failed calls."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -12,8 +12,9 @@ from tasks.lib.core.params import PARAMS_FILE, read_params
 from tasks.lib.core.stage import STATE_DIR
 from tasks.lib.journal.database import Database
 from tasks.lib.journal.models import RETRY
-from tasks.lib.journal.place import Place, journal_place
-from tasks.lib.journal.schema import connect, connect_existing, explained
+from tasks.lib.journal.place import Place, SharedJournal, journal_place
+from tasks.lib.journal.schema import connect_existing, explained
+from tasks.lib.journal.share import Copied, lacks_own, share_own
 
 _SUMS = """
 SELECT route, model, outcome, count(*) AS calls,
@@ -34,7 +35,7 @@ MIN_LATENCIES = 10
 
 
 def sums(path: Place) -> list[dict[str, Any]]:
-    """Return calls, tokens, prices and upper bounds by route, model and outcome.
+    """Return total calls, tokens, prices and upper bounds by route, model and outcome.
 
     Raises:
         DataError: There is no journal, or it cannot be used.
@@ -44,7 +45,7 @@ def sums(path: Place) -> list[dict[str, Any]]:
 
 
 def newest(path: Place, limit: int) -> list[dict[str, Any]]:
-    """Return the newest answers, the newest first.
+    """Return the latest answers, newest first.
 
     Raises:
         DataError: There is no journal, or it cannot be used.
@@ -56,7 +57,7 @@ def newest(path: Place, limit: int) -> list[dict[str, Any]]:
 
 
 def calls_for(path: Place, key: str) -> list[dict[str, Any]]:
-    """Return the calls for a request, oldest first; an open one may be of a run that was killed.
+    """Return the calls for a request, oldest first; an open one may come from a killed run.
 
     Raises:
         DataError: There is no journal, or it cannot be used.
@@ -66,13 +67,13 @@ def calls_for(path: Place, key: str) -> list[dict[str, Any]]:
 
 
 def prune(path: Place, before: str, *, dry_run: bool) -> int:
-    """Delete the answers that were bought before a day; return their number.
+    """Delete the answers that were bought before a given day; return their number.
 
     Their cost stays in the journal.
 
     Args:
         path: The journal.
-        before: The day, such as 2026-01-31; answers of that day are kept.
+        before: The day, such as 2026-01-31; answers from that day are kept.
         dry_run: Count the answers, but do not delete them.
 
     Raises:
@@ -91,7 +92,7 @@ def prune(path: Place, before: str, *, dry_run: bool) -> int:
         (n,) = db.execute("SELECT count(*) FROM answers WHERE created < ?", (day,)).fetchone()
         if not dry_run:
             db.execute("DELETE FROM answers WHERE created < ?", (day,))
-            if isinstance(db, sqlite3.Connection):  # PostgreSQL reuses the space by itself
+            if isinstance(db, sqlite3.Connection):  # PostgreSQL reuses the space on its own
                 db.execute("VACUUM")
     return int(n)
 
@@ -114,7 +115,7 @@ def retry_failed(path: Place) -> int:
 
 
 def latencies(path: Place) -> dict[str, tuple[float, float]]:
-    """Return the 10th and 90th percentile of the seconds that answers took, by model.
+    """Return the 10th and 90th percentiles of answer times in seconds, by model.
 
     Models with few answers are left out. The result is empty if there is no journal.
     """
@@ -132,7 +133,7 @@ def latencies(path: Place) -> dict[str, tuple[float, float]]:
 
 
 def journal_of(root: Path) -> Place:
-    """Return where the journal of a workspace is.
+    """Return the location of a workspace's journal.
 
     Raises:
         ParamError: params.yaml cannot be read, or ``llm_select.journal`` cannot be used.
@@ -140,18 +141,25 @@ def journal_of(root: Path) -> Place:
     return journal_place(root / STATE_DIR, read_params(root / PARAMS_FILE))
 
 
-def check_shared_journal(root: Path) -> str:
-    """Return the URL of the database of a workspace's journal; empty if the journal is a file.
+def share_own_journal(root: Path) -> Copied | None:
+    """Copy this machine's own journal into the shared one; see `share_own`.
+
+    Returns:
+        What was copied; None if the journal is a file, or if the database had everything.
+    """
+    place = journal_of(root)
+    return share_own(place) if isinstance(place, SharedJournal) else None
+
+
+def check_shared_journal(root: Path) -> tuple[str, bool]:
+    """Return a shared journal's URL, and whether it lacks calls of this machine's own journal.
 
     Raises:
         ParamError: params.yaml cannot be read, or ``llm_select.journal`` cannot be used.
-        DataError: The database cannot be used.
+        DataError: A journal cannot be used.
     """
     place = journal_of(root)
-    if isinstance(place, Path):
-        return ""
-    connect(place).close()
-    return place.url
+    return str(place), isinstance(place, SharedJournal) and lacks_own(place)
 
 
 @contextmanager

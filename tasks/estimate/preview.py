@@ -1,4 +1,4 @@
-"""Send a few prompts of a selection before the rest, and project what the whole run would cost."""
+"""Send a few prompts of a selection before the rest, and project the cost of the whole run."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import aclosing, closing
@@ -23,13 +23,13 @@ from tasks.lib.journal.place import Place, journal_place
 from tasks.llm_select.judge import Judge
 from tasks.llm_select.params import selection_name
 from tasks.llm_select.setup import Setup
-from tasks.llm_select.verdicts import Question
+from tasks.llm_select.verdicts import JudgedPrompt, Question
 
-MAX_ATTEMPTS = 2  # somebody is waiting at the terminal
+MAX_ATTEMPTS = 2  # someone is waiting at the terminal
 
 
 class PreviewCall(NamedTuple):
-    """A call for a request, as the journal recorded it."""
+    """A call for a request, as recorded in the journal."""
 
     outcome: str  # "answer", or the kind of error
     message: str
@@ -43,15 +43,15 @@ class PreviewCall(NamedTuple):
 
 
 class PreviewedRequest(NamedTuple):
-    """A request of a previewed prompt, and what the model replied."""
+    """A request for a previewed prompt, and the model's reply."""
 
     prompt: int
     n_candidates: int
     messages: Messages
-    ranked: dict[int, str]  # the text in each ranked slot, best first; empty if no answer
+    ranked: dict[int, str]  # the text in each ranked slot, best first; empty if there is no answer
     no_answer: str  # why there is no answer; empty if there is one
     dropped_params: tuple[str, ...]
-    calls: list[PreviewCall]  # failed ones too
+    calls: list[PreviewCall]  # including failed ones
 
 
 class Projection(NamedTuple):
@@ -88,17 +88,17 @@ def preview(
 ) -> Preview:
     """Send `n` prompts, evenly spaced, to the route in use; the journal keeps their answers.
 
-    They are the requests that a run would send, with all of its votes, so that the run does not
-    buy them again. They count toward the run's `llm_select.max_usd`. After Ctrl-C, the preview of
-    the prompts so far is returned.
+    These are the requests that a run would send, including all votes, so the run does not pay for
+    them again. They count toward the run's `llm_select.max_usd`. After Ctrl-C, the preview covers
+    the prompts sent so far.
 
     Args:
         root: The workspace.
         values: All of params.yaml.
         n: The number of prompts.
-        is_grouped: Whether the prompts in `root` are those of `values`. If not, sample prompts of
-            the same sizes are sent, with answers that no run can use.
-        show: Called with each exchange as soon as it has ended.
+        is_grouped: Whether the prompts in `root` match `values`. If not, sample prompts of the same
+            sizes are sent, with answers that no run can use.
+        show: Called with each exchange as soon as it ends.
 
     Raises:
         ParamError: A parameter is wrong, or the route's key is not set.
@@ -142,7 +142,7 @@ def preview(
 
 
 class _Recorder:
-    """Passes the requests of a question on to a gateway, and each with its result to `keep`."""
+    """Passes a question's requests to a gateway, and each request with its result to `keep`."""
 
     def __init__(
         self, gateway: Gateway, journal: Place, keep: Callable[[PreviewedRequest], None]
@@ -176,12 +176,13 @@ async def _ask(
     async with aclosing(Gateway(routes, calls, journal)) as gateway:
         recorder = _Recorder(gateway, journal.path, keep)
         judge = Judge(recorder, routes, settings, setup.candidates.texts)
+        judged: list[JudgedPrompt | None] = []
         for question in questions:
             recorder.question = question
-            (verdict,) = await judge([question])
-            if verdict is None:
-                return True
-    return False
+            await judge([question], judged.append)
+            if None in judged:
+                break
+    return None in judged
 
 
 def _spaced(setup: Setup, n: int) -> Iterator[Question]:
@@ -212,7 +213,7 @@ def _call(row: Mapping[str, Any], *, is_new: bool) -> PreviewCall:
 
 
 def _project(setup: Setup, route: Route, exchanges: list[PreviewedRequest]) -> Projection | None:
-    """Return the cost of the whole run if each prompt costs as much per token as these prompts."""
+    """Return the cost of the whole run, assuming the cost per token of these prompts."""
     calls = [call for exchange in exchanges for call in exchange.calls]
     if not calls:
         return None

@@ -1,4 +1,4 @@
-"""Estimate the cost of a workspace's ratings, before anything is paid."""
+"""Estimate the cost of a workspace's ratings, before any money is spent."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -55,7 +55,7 @@ def rating_route(values: Mapping[str, Any]) -> Route | None:
 def quote_ratings(root: Path, values: Mapping[str, Any]) -> RatingQuote | None:
     """Return the cost of rating the outputs in `root`, or None if no method needs ratings.
 
-    It includes ratings that are already in the journal. This needs no key and no network.
+    The cost includes ratings that are already in the journal. This needs no key and no network.
 
     Raises:
         ParamError: A parameter is invalid.

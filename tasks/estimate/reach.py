@@ -1,4 +1,4 @@
-"""Ask an endpoint which models it serves, which costs nothing, before work that takes hours."""
+"""Ask an endpoint which models it serves, before hours of work; this costs nothing."""
 
 import http.client
 import json
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from tasks.lib.gateway.credentials import NO_KEY, VARIABLES, key_variable, redact
-from tasks.lib.gateway.deployment import Deployment
+from tasks.lib.gateway.deployment_settings import Deployment
 from tasks.lib.gateway.reply import MAX_NAME
 from tasks.lib.gateway.wire import UnreadableBody, check_shape
 
@@ -31,9 +31,9 @@ ADDRESSES = {
     "openai": ("OPENAI_BASE_URL", "https://api.openai.com/v1"),
     "openrouter": ("OPENROUTER_API_BASE", "https://openrouter.ai/api/v1"),
 }
-"""By provider, the variable with its address and its usual address, where LiteLLM names neither."""
+"""By provider, the variable with its address, and its usual address, if LiteLLM knows neither."""
 KEY_HEADERS = {"anthropic": "x-api-key", "gemini": "x-goog-api-key", "azure": "api-key"}
-"""Where a provider expects the key, if not in an Authorization header."""
+"""The header in which a provider expects the key, if it is not Authorization."""
 
 
 class Listing(NamedTuple):
@@ -71,7 +71,7 @@ def ask_listing(deployment: Deployment, litellm: Any) -> Listing:
     except urllib.error.HTTPError as error:
         error.close()
         return Listing(is_key_refused=error.code == 401)
-    except ConnectionResetError:  # something listens, although it has no list of models
+    except ConnectionResetError:  # something is listening, although it has no list of models
         return Listing()
     except http.client.HTTPException:
         return Listing(problem=f"{urlsplit(base).netloc}: its response is not HTTP")
@@ -81,7 +81,7 @@ def ask_listing(deployment: Deployment, litellm: Any) -> Listing:
 
 
 def _read_all(response: Any) -> bytes:
-    """Return the body of a listing: what arrives within WAIT_S, up to MAX_BYTES."""
+    """Return a listing's body: whatever arrives within WAIT_S, up to MAX_BYTES."""
     ends_s = time.monotonic() + WAIT_S
     body = bytearray()
     while time.monotonic() < ends_s and len(body) < MAX_BYTES:
@@ -102,7 +102,7 @@ def _address(deployment: Deployment, litellm: Any) -> str:
 
 
 def _headers(deployment: Deployment) -> Mapping[str, str]:
-    """Return the headers of a listing, with the key that calls would use."""
+    """Return the headers for requesting a listing, with the key that calls would use."""
     named = deployment.api_key
     if named == NO_KEY:
         return {}
@@ -126,7 +126,7 @@ def _why(error: Exception) -> str:
 
 
 def _read(body: bytes, model: str) -> Listing:
-    """Return the models in a listing of OpenAI's, Anthropic's, Gemini's or Ollama's form."""
+    """Return the models in a listing in the format of OpenAI, Anthropic, Gemini or Ollama."""
     try:
         check_shape(body, MAX_PARTS)
         document = json.loads(body)

@@ -1,4 +1,4 @@
-"""Check before any work begins that the routes of a run can judge its prompts."""
+"""Check, before any work begins, that a run's routes can judge its prompts."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
@@ -11,7 +11,7 @@ from tasks.estimate.reach import Listing, ask_listing
 from tasks.lib.core.errors import ParamError, nearest
 from tasks.lib.core.params import PARAMS_FILE, load_section
 from tasks.lib.gateway.context_size import context_size
-from tasks.lib.gateway.deployment import Deployment
+from tasks.lib.gateway.deployment_settings import Deployment
 from tasks.lib.gateway.endpoint import Endpoint
 from tasks.lib.gateway.litellm_setup import load_litellm
 from tasks.lib.gateway.local_server_process import CONTEXT_TOKENS
@@ -19,7 +19,7 @@ from tasks.lib.gateway.routes import Route, load_chain, load_routes, require_usa
 from tasks.lib.gateway.thinking import max_completion_tokens
 from tasks.llm_select.params import LlmSelect
 
-MAX_LISTED = 5  # models of an endpoint that a message names
+MAX_LISTED = 5  # models of an endpoint in a message
 SKIP = "\n  `dvc repro` runs without this check."
 
 
@@ -40,7 +40,7 @@ class RouteFinding(NamedTuple):
 class Readiness:
     """The routes of a run, checked for everything that would stop it later.
 
-    Only endpoints are contacted, for the list of their models; no call is made or paid for.
+    Only endpoints are contacted, to list their models; no call is made or paid for.
 
     Args:
         values: All of params.yaml.
@@ -58,11 +58,11 @@ class Readiness:
 
     @property
     def has_models(self) -> bool:
-        """Whether any route is a model, and not the offline judge."""
+        """Whether any route is a model rather than the offline judge."""
         return not all(route.is_offline for route in self.routes)
 
     def findings(self, sizes: Sizes | None) -> list[RouteFinding]:
-        """Return what is wrong with the routes, in order; nothing for routes on this machine."""
+        """Return the problems with the routes, in order."""
         found = [finding for route in self.routes for finding in self._usable(route)]
         if not any(finding.is_fatal for finding in found):
             found += self._ends(self.routes)
@@ -71,18 +71,18 @@ class Readiness:
         return found
 
     def size_findings(self, sizes: Sizes | None) -> list[RouteFinding]:
-        """Return the routes that cannot read the longest prompt at once."""
+        """Return a finding for each route that cannot read the longest prompt at once."""
         judges = self.routes[: self._n_judges]
         return (
             [finding for route in judges for finding in self._fits(route, sizes)] if sizes else []
         )
 
     def endings_of_others(self) -> list[RouteFinding]:
-        """Return the routes that this run does not use and whose model ends soon or has ended."""
+        """Return a finding for each unused route with a model that is retired or will be soon."""
         return list(self._ends(self._others))
 
     def _usable(self, route: Route) -> Iterator[RouteFinding]:
-        """Yield a finding if a route has no key or price, or a provider that LiteLLM lacks."""
+        """Yield a finding if a route has no key or price, or if LiteLLM lacks its provider."""
         try:
             require_usable(route)
             for deployment in route.deployments:
@@ -98,7 +98,7 @@ class Readiness:
                 yield from _ending(deployment, f"{PARAMS_FILE}: {route.where}", self._today)
 
     def _reachable(self) -> Iterator[RouteFinding]:
-        """Yield what the endpoints say; a dead one is fatal if no other judge is alive."""
+        """Yield the endpoints' findings; a dead endpoint is fatal if no other judge is alive."""
         found = [(route, list(self._listed(route))) for route in self.routes]
         judges = [findings for _, findings in found[: self._n_judges]]
         is_dead = all(any(finding.is_fatal for finding in findings) for findings in judges)
@@ -207,9 +207,9 @@ def _size_fix(deployment: Deployment, needed: int, n_fitting: int) -> str:
     if n_fitting:
         return (
             f"Set cluster.candidates_per_prompt to {n_fitting} or lower, lower "
-            "llm_select.max_candidate_chars, or choose a model that reads more."
+            "llm_select.max_candidate_chars, or choose a model with a larger context."
         )
-    return "Lower llm_select.max_candidate_chars, or choose a model that reads more."
+    return "Lower llm_select.max_candidate_chars, or choose a model with a larger context."
 
 
 def _is_ours(deployment: Deployment) -> bool:

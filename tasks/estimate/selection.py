@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from tasks.cluster.inputs import text_lengths
 from tasks.estimate.estimate import Estimate, estimate
 from tasks.estimate.journal_admin import latencies
-from tasks.lib.core.schemas import KNOWN, UNIQUE
+from tasks.lib.core.schemas import KNOWN, POOL, UNIQUE
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
 from tasks.lib.gateway.routes import load_routes
@@ -30,9 +30,9 @@ def quote(root: Path, values: Mapping[str, Any], *, is_grouped: bool) -> Estimat
     Args:
         root: The workspace.
         values: All of params.yaml.
-        is_grouped: Whether the prompts in `root` are those of `values`. If not, the same number of
-            prompts of the same sizes is priced. They cost the same for any grouping, apart from
-            rounding; the bounds of attention checks are then approximate.
+        is_grouped: Whether the prompts in `root` match `values`. If not, the same number of prompts
+            of the same sizes is priced. They cost the same for any grouping, apart from rounding;
+            the bounds of attention checks are then approximate.
 
     Raises:
         ParamError: A parameter is wrong.
@@ -46,12 +46,12 @@ def quote(root: Path, values: Mapping[str, Any], *, is_grouped: bool) -> Estimat
 
 
 def read_setup(root: Path, values: Mapping[str, Any], *, is_grouped: bool) -> Setup:
-    """Return the prompts of a workspace, or prompts of the same number and sizes.
+    """Return the prompts of a workspace, or the same number of prompts of the same sizes.
 
     Args:
         root: The workspace.
         values: All of params.yaml.
-        is_grouped: Whether the prompts in `root` are those of `values`.
+        is_grouped: Whether the prompts in `root` match `values`.
 
     Raises:
         ParamError: A parameter is wrong.
@@ -63,7 +63,7 @@ def read_setup(root: Path, values: Mapping[str, Any], *, is_grouped: bool) -> Se
 
 
 def _ungrouped(values: Mapping[str, Any], root: Path) -> Setup:
-    """Return prompts to which the records are dealt in turn, in order of length."""
+    """Return prompts built by dealing out the records in turn, in order of length."""
     stage = Stage("cluster", root)
     pool_path = stage.dep("ingest/pool.parquet")
     unique_path = stage.dep("dedupe/unique.parquet")
@@ -71,7 +71,8 @@ def _ungrouped(values: Mapping[str, Any], root: Path) -> Setup:
     by_length = np.argsort(text_lengths(pool_path, unique_path, ids), kind="stable")
     mode, geometry = load_geometry(values, len(ids))
     pool = PoolFile(pool_path)
-    rows = find_rows(ids, pool.ids, unique_path)[by_length]
+    pool_ids = read_table(pool_path, POOL, ["id"])["id"]
+    rows = find_rows(ids, pool_ids, unique_path)[by_length]
     places = np.arange(len(ids))
     prompts = [places[start :: geometry.n_prompts] for start in range(geometry.n_prompts)]
     known = read_table(Stage("llm_select", root).dep("dedupe/known.parquet"), KNOWN)["id"]

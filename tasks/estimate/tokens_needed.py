@@ -21,7 +21,7 @@ PAPER_PROMPTS = 1000  # K in the paper's experiments
 
 
 class Workload(NamedTuple):
-    """The fewest and the most calls and tokens."""
+    """The minimum and maximum numbers of calls and tokens."""
 
     calls: tuple[int, int]
     prompt_tokens: tuple[int, int]
@@ -29,11 +29,11 @@ class Workload(NamedTuple):
 
 
 def work_of(setup: Setup, prompts: NDArray[np.int64]) -> Workload:
-    """Return the work of all prompts, votes and attention checks.
+    """Return the work for all prompts, votes and attention checks.
 
     Args:
         setup: The prompts, and how they are judged.
-        prompts: int64, shape (K, 2), the tokens of each prompt, from `prompt_tokens`.
+        prompts: int64, shape (K, 2), the range of tokens in each prompt, from `prompt_tokens`.
     """
     settings, n_checks = setup.settings, setup.params.attention_checks
     n_slots = [len(members) for members in setup.candidates.prompts]
@@ -46,7 +46,7 @@ def work_of(setup: Setup, prompts: NDArray[np.int64]) -> Workload:
 
 
 def prompt_tokens(setup: Setup) -> NDArray[np.int64]:
-    """Return the fewest and the most tokens of each prompt: int64, shape (K, 2).
+    """Return the minimum and maximum number of tokens in each prompt: int64, shape (K, 2).
 
     Every prompt is rendered.
     """
@@ -58,9 +58,9 @@ def prompt_tokens(setup: Setup) -> NDArray[np.int64]:
 def paper_work(setup: Setup) -> Workload:
     """Return the work in the paper's geometry: K = 1000 prompts, or the budget if that is smaller.
 
-    Each prompt shows ceil(M / K) texts in full; where that is more than M in total, the first
-    texts of the pool count twice. Each prompt is one call that ranks one record, with instructions
-    as long as ours.
+    Each prompt shows ceil(M / K) texts in full; if that is more than M in total, the first texts
+    in the pool count twice. Each prompt is one call that ranks one record, with instructions as
+    long as ours.
     """
     candidates, settings = setup.candidates, setup.settings
     n_prompts = min(PAPER_PROMPTS, setup.params.budget[-1])
@@ -80,7 +80,7 @@ def paper_work(setup: Setup) -> Workload:
 def _votes(
     n_slots: Sequence[int], tokens: NDArray[np.int64], settings: JudgeSettings
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return the fewest and most calls, prompt tokens and answer tokens of these prompts."""
+    """Return the range of calls, of prompt tokens and of answer tokens for these prompts."""
     most = np.array([n_useful(n, settings.votes) for n in n_slots])
     votes = np.stack([most // 2 + 1, most], axis=1)
     calls = votes.sum(axis=0)
@@ -99,7 +99,7 @@ def _prompt_tokens(texts: list[str], n_ranked: int, settings: JudgeSettings) -> 
 
 
 def question_tokens(messages: Messages, schema: dict[str, Any]) -> tuple[int, int]:
-    """Return the fewest and the most tokens of a question and the schema of its answer."""
+    """Return the minimum and maximum number of tokens in a question with its answer schema."""
     fewest = sum(fewest_tokens(message["content"]) for message in messages)
     return fewest, max_prompt_tokens(messages, len(json.dumps(response_format(schema))))
 

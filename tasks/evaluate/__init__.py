@@ -1,1 +1,1 @@
-"""Fine-tune a model on the selection and on other records, and compare what the models say."""
+"""Fine-tune a model on the selection and on other records, and compare the models' answers."""

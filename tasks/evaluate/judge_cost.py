@@ -14,13 +14,13 @@ from tasks.lib.gateway.litellm_setup import load_litellm
 from tasks.lib.gateway.prices import require_price
 from tasks.lib.gateway.routes import Route, load_route, require_usable
 
-BYTES_PER_TOKEN = 6  # of an answer; more than any usual text has
+BYTES_PER_TOKEN = 6  # of an answer; an upper bound for usual text
 
 
 def ready_judge(values: Mapping[str, Any]) -> Route | None:
-    """Return the route that judges, or None if none does, after checking it.
+    """Return the judge's route after checking it, or None if there is no judge.
 
-    These checks come before the hours of training, not after them.
+    These checks run before the hours of training, not after them.
 
     Raises:
         ParamError: The route is unknown, lacks its key or its model, or has no price.
@@ -37,8 +37,8 @@ def ready_judge(values: Mapping[str, Any]) -> Route | None:
 def judge_plan(route: Route, setup: TuningSetup, values: Mapping[str, Any]) -> JudgePlan:
     """Return the judge's calls and price, for answers of any length up to the limit.
 
-    Equal answers need no call, and verdicts in the journal are not paid for again, so there may be
-    fewer.
+    Identical answers need no call, and verdicts in the journal are not paid for again, so the
+    actual number may be smaller.
     """
     settings = call_settings(values)
     room = route.max_answer_tokens or settings["max_answer_tokens"]
@@ -57,7 +57,7 @@ def judge_plan(route: Route, setup: TuningSetup, values: Mapping[str, Any]) -> J
 
 
 def _asked(setup: TuningSetup) -> Iterator[tuple[int, tuple[int, int]]]:
-    """Yield, for each question, the judge's calls and the fewest and most tokens of each."""
+    """Yield, for each question, the number of judge calls and the range of tokens in each."""
     longest = "x" * BYTES_PER_TOKEN * setup.params.max_new_tokens
     n_pairs = sum(run.arm != RANDOM for run in setup.runs)
     for question in setup.questions:
@@ -74,7 +74,7 @@ def _asked(setup: TuningSetup) -> Iterator[tuple[int, tuple[int, int]]]:
 
 
 def _tokens_of_grade(question: AskedQuestion, text: str) -> tuple[int, int]:
-    """Return the fewest and most tokens of the question about one answer, with a reference."""
+    """Return the range of tokens in a request to grade one answer, with a reference."""
     texts = {"request": f"{_request(question)}{question.follow_up or ''}"}
     return question_tokens(
         grading(texts | {"first": text, "second": text, "reference": 2 * text}), GRADE_SCHEMA

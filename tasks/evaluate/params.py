@@ -33,7 +33,7 @@ class TuningPrecision(StrEnum):
 
 def _budgets(budgets: list[int]) -> list[int]:
     if any(size < 1 for size in budgets) or len(set(budgets)) < len(budgets):
-        raise PydanticCustomError("budgets", "expected different positive integers")
+        raise PydanticCustomError("budgets", "expected distinct positive integers")
     return sorted(budgets)
 
 
@@ -43,7 +43,7 @@ def _arms(arms: list[str]) -> list[str]:
             "arms", "expected random among the arms, since every arm is compared with it"
         )
     if len(set(arms)) < len(arms):
-        raise PydanticCustomError("arms", "expected each arm once")
+        raise PydanticCustomError("arms", "expected each arm only once")
     return arms
 
 
@@ -69,12 +69,12 @@ class Evaluate(Params):
     encoder: str | None
     route: str
     max_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    max_judge_tokens: int = Field(ge=64)  # schema-bound answers may have whitespace
+    max_judge_tokens: int = Field(ge=64)  # schema-bound answers may contain whitespace
     n_resamples: int = Field(ge=100)
 
 
 class _JudgeCalls(Params):
-    """The keys of the llm_select section for calls, which apply to all steps."""
+    """The call settings of the llm_select section, which apply to all steps."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -84,7 +84,7 @@ class _JudgeCalls(Params):
 
 
 def call_settings(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how the judge is called: as in llm_select, but with its own room for an answer.
+    """Return the judge's call settings: those of llm_select, with a separate answer length limit.
 
     Raises:
         ParamError: The llm_select section is wrong.
@@ -97,7 +97,7 @@ def call_settings(values: Mapping[str, Any]) -> dict[str, Any]:
 def check(values: Mapping[str, Any]) -> Evaluate:
     """Return the evaluate section, after checking it.
 
-    It may lack a model and test records, since no other command needs them.
+    A model and test records may be missing, since no other command needs them.
 
     Raises:
         ParamError: A value is wrong.
@@ -154,7 +154,7 @@ def _check_encoder(params: Evaluate, values: Mapping[str, Any]) -> None:
 
 
 def _bare(model: str) -> str:
-    """Return a model's name in a form that is equal for all ways to write it."""
+    """Return a model's name, normalised so that all ways to write it are equal."""
     if Path(model).is_dir():
         return str(Path(model).resolve())
     return model.casefold().removeprefix("sentence-transformers/")

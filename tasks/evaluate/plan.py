@@ -1,4 +1,4 @@
-"""Plan an evaluation: its models, their steps, the time they take here, and the judge's price."""
+"""Plan an evaluation: its models, their steps and time on this machine, and the judge's price."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -19,11 +19,11 @@ from tasks.lib.documents.evaluation import EvaluationPlan, PlannedArm
 
 PROBE_STEPS = 3  # the first one also sets up the optimizer, so it does not count
 PROBE_LOSSES = 32
-POWER_SDS = 2.8  # standard errors of a difference that is found 8 times out of 10 at 5 %
+POWER_SDS = 2.8  # a difference of as many standard errors is found 8 times in 10 at 5 %
 
 
 class Pace(NamedTuple):
-    """The seconds that a model takes: for each training token, for each loss and each answer."""
+    """The seconds that a model takes per training token, per loss and per answer."""
 
     per_token: float = 0.0
     per_loss: float = 0.0
@@ -38,7 +38,7 @@ class Probe(NamedTuple):
 
 
 def plan(stage: Stage) -> EvaluationPlan:
-    """Return the plan of the next evaluation; a few probe steps are run, and nothing is stored."""
+    """Return the plan for the next evaluation, after a few probe steps; nothing is stored."""
     route = ready_judge(stage.values)
     setup, store = prepare(stage), EvaluationStore(stage.state / FOLDER)
     done = {run for run in setup.runs if is_done(run, setup, store)}
@@ -73,7 +73,7 @@ def plan(stage: Stage) -> EvaluationPlan:
 
 
 def probe(setup: TuningSetup, todo: Sequence[ArmRun]) -> Probe:
-    """Train and answer a little, and return what it shows; all answers are taken to be long."""
+    """Return what a little training and answering shows, assuming that all answers are long."""
     tested = setup.with_loss[:PROBE_LOSSES]
     pace, losses = _probe_answers(setup, tested)
     trained = next((run for run in todo if run.ids), None)
@@ -91,8 +91,8 @@ def visible_difference(
 ) -> float | None:
     """Return the smallest difference in loss per token that would be found 8 times out of 10.
 
-    How unevenly a few steps change the losses of different records is taken as an estimate of how
-    much two trained models differ. Differences between seeds, which no probe shows, come on top.
+    How much two trained models differ is estimated from how unevenly a few steps change the losses
+    of different records. Differences between seeds, which no probe shows, come on top.
     """
     if len(tested) < 2:
         return None
@@ -114,7 +114,7 @@ def run_seconds(run: ArmRun, setup: TuningSetup, pace: Pace) -> float:
 
 
 def _probe_answers(setup: TuningSetup, tested: Sequence[Example]) -> tuple[Pace, list[float]]:
-    """Let the untrained model answer a little; return its pace, and its losses."""
+    """Have the untrained model answer a few questions; return its pace and its losses."""
     respondent = Respondent(setup.load().eval(), setup.tokenizer, setup.machine, _ignore)
     asked = [q.prompt for q in setup.questions if q.prompt is not None][:BATCH]
     losses = list[float]()

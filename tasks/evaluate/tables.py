@@ -1,4 +1,4 @@
-"""The tables of an evaluation: the questions, and what the models answer."""
+"""The tables of an evaluation: the questions, the models' answers, and the judge's verdicts."""
 
 from enum import StrEnum
 
@@ -41,11 +41,11 @@ ANSWERS = pa.schema(
         _required("n_tokens", pa.int64()),  # of the reference answer; 0 if it has no loss
         pa.field("answer", pa.string()),  # the model's own; null if it was not asked
         pa.field("n_new_tokens", pa.int64()),
-        pa.field("stopped", pa.bool_()),  # whether it ended by itself, below the limit
+        pa.field("stopped", pa.bool_()),  # whether it ended on its own, below the limit
         pa.field("follow_up_answer", pa.string()),  # to the second turn, if there is one
     ]
 )
-"""One row for each model and question, in the order of the models and questions."""
+"""One row for each model and question, in model order, then in question order."""
 
 COMPARISONS = pa.schema(
     [
@@ -57,7 +57,7 @@ COMPARISONS = pa.schema(
         pa.field("shown_second", pa.float64()),  # the same if it was shown second
     ]
 )
-"""One row for each judged pair of answers, by an arm's model and by one trained on random records:
+"""One row for each judged pair of answers, from an arm's model and one trained on random records:
 1 if the arm's answer was preferred, 0 if the other one was, 0.5 for a tie, null for no verdict."""
 
 GRADES = pa.schema(

@@ -3,10 +3,10 @@
 To add a format, write a function that takes the paths of the selection and of the new file, and add
 it to `FORMATS`. For a text format, a function that yields the lines is enough.
 
-Every format has the context of a record (system prompt, earlier turns, tools) and the pool's own
-columns. JSON Lines files have one record per line. CSV is for spreadsheets, which run a cell that
-looks like a formula and rewrite a cell that looks like a number. An apostrophe before these cells
-prevents this; remove it to restore the text.
+Every format includes a record's context (system prompt, earlier turns, tools) and the pool's own
+columns. JSON Lines files contain one record per line. CSV is for spreadsheets, which run a cell
+that looks like a formula and rewrite a cell that looks like a number. An apostrophe before these
+cells prevents this; remove it to restore the text.
 """
 
 import csv
@@ -26,7 +26,7 @@ Record: TypeAlias = Mapping[str, Any]
 """One row of `tasks.lib.core.schemas.SELECTED`."""
 
 HALF_PAIRS = "backslashreplace"
-"""Write half surrogate pairs, which a column of the pool may have, as the escapes of JSON."""
+"""Write half surrogate pairs, which a pool column may contain, as JSON escapes."""
 BATCH_ROWS = 8192  # of the selection in memory at a time
 PROVENANCE_FIELDS = ("source", *(name for name in SELECTED.names if name not in POOL.names))
 CSV_COLUMNS = (
@@ -35,9 +35,9 @@ CSV_COLUMNS = (
 )
 POOL_PREFIX = "pool."  # for the pool's own columns in CSV, which may have the same names as ours
 
-# Texts that start like a formula, as listed by OWASP, or with a full-width sign of East Asian
-# keyboards; then texts that a spreadsheet turns into numbers: an id of sixteen digits loses the
-# last digit, and 12e34567890123456 becomes 0. A text that starts with an apostrophe gets another,
+# Texts that start like a formula, as listed by OWASP, or with a full-width sign from East Asian
+# keyboards; then texts that a spreadsheet turns into numbers: a sixteen-digit id loses its last
+# digit, and 12e34567890123456 becomes 0. A text that starts with an apostrophe gets another one,
 # so that every cell can be restored.
 _MISREAD = re.compile(r"[=+\-@\t\r\n＝＋－＠']|\d[\d.,]*(?:e\d+)?\Z", re.IGNORECASE)
 
@@ -60,9 +60,9 @@ class ExportFormat(NamedTuple):
 def alpaca_lines(records: Iterable[Record]) -> Iterator[str]:
     """Yield one JSON object for each record, with the field names of Stanford Alpaca.
 
-    A missing output is empty. The context is under the names that trainers know: ``system``,
-    ``tools``, and ``history`` with pairs of a question and its answer. Earlier turns that do not
-    form pairs are in ``turns`` instead.
+    A missing output is empty. The context is stored under the names that trainers expect:
+    ``system``, ``tools``, and ``history`` with pairs of a question and its answer. Earlier turns
+    that do not form pairs are stored in ``turns`` instead.
     """
     for record in records:
         fields = {name: record[name] or "" for name in ("instruction", "input", "output")}
@@ -74,7 +74,7 @@ def alpaca_lines(records: Iterable[Record]) -> Iterator[str]:
 def chat_lines(records: Iterable[Record]) -> Iterator[str]:
     """Yield one JSON object for each record, as a list of messages for chat trainers.
 
-    The system prompt and the earlier turns come first. Then a user message has the instruction and
+    The system prompt and the earlier turns come first, then a user message with the instruction and
     input. An output becomes an assistant message.
     """
     for record in records:
@@ -122,7 +122,7 @@ def safe_cell(text: str) -> str:
 
 
 def pool_columns(records: Iterable[Record]) -> list[str]:
-    """Return the pool's own columns that any of the records has, sorted by name.
+    """Return the pool's own columns that occur in any of the records, sorted by name.
 
     Turns after the instruction are excluded, since annotators would copy the answers in them.
     """

@@ -77,7 +77,7 @@ def _copy_source(
 
 
 def public(source: str) -> str:
-    """Return a source without the query of its URL, which may contain a signature."""
+    """Return a source without its URL's query, which may contain a signature."""
     return source.partition("?")[0] if "://" in source else source
 
 
@@ -89,7 +89,7 @@ def check_no_password(url: str) -> None:
     """
     if "://" in url and urlsplit(url).password:
         raise ParamError(
-            "the URL contains a password, which would be kept in Git",
+            "the URL contains a password, which would be stored in Git",
             where=f"{PARAMS_FILE}: fetch",
             fix="Remove it from the URL, and set the environment variables listed in "
             "docs/how-to/your-pool.md.",
@@ -115,7 +115,7 @@ def _list(fs: fsspec.AbstractFileSystem, path: str, source: str) -> list[RemoteF
     """Return the files at a path, sorted by name."""
     is_web = path.startswith(
         ("http://", "https://")
-    )  # it has no folders, and looking for one reads a file
+    )  # it has no folders, and looking for one would read a file
     if MAGIC.search(path) and not is_web:
         root = str(PurePosixPath(MAGIC.split(path)[0] + "x").parent)
         names = {p: _relative(p, root) for p in fs.glob(path) if fs.isfile(p)}
@@ -177,7 +177,7 @@ def _copy(
         after: Mapping[str, Any] = fs.info(file.path)
     if any(info.get(key) != after.get(key) for key in ("size", *CHANGES, *REVISIONS)):
         raise DataError(
-            "the file changed while it was copied",
+            "the file changed while it was being copied",
             where=file.url,
             fix="Wait until nothing writes to it, then run this again.",
         )
@@ -188,7 +188,7 @@ def _copy(
 
 @contextmanager
 def _remote_errors(where: str, source: str) -> Iterator[None]:
-    """Turn any error of a file system into a DataError."""
+    """Turn any error from a file system into a DataError."""
     try:
         yield
     except CurationError:

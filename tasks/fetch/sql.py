@@ -51,7 +51,7 @@ def check_database(database: str | None) -> URL:
         ) from None
     if url.password or any("password" in key.lower() for key in url.query):
         raise ParamError(
-            "the URL contains a password, which would be kept in Git",
+            "the URL contains a password, which would be stored in Git",
             where=where,
             fix=f"Remove it from the URL, and set {PASSWORD} in the environment.",
         )
@@ -66,7 +66,7 @@ def copy_query(
     Nothing is written to the database. The path of a SQLite file is relative to `root`.
 
     Raises:
-        ParamError: The URL of the database is wrong.
+        ParamError: The database URL is wrong.
         DataError: The database or its driver is missing, the query fails, it returns no rows or two
             columns with the same name, or the limit is exceeded.
     """
@@ -94,7 +94,7 @@ def copy_query(
 
 
 def _absolute(url: URL, root: Path) -> URL:
-    """Return the URL with its password or with the absolute path of its SQLite file filled in."""
+    """Return the URL, with its password or the absolute path of its SQLite file filled in."""
     if url.get_backend_name() != "sqlite":
         password = os.environ.get(PASSWORD)
         return url.set(password=password) if password else url
@@ -129,7 +129,7 @@ def _connect(url: URL, database: str) -> Iterator[sa.Connection]:
 
 
 def _execute(connection: sa.Connection, query: str, database: str) -> sa.CursorResult[Any]:
-    # SQLite reads row by row anyway, and more rows at once could be large.
+    # SQLite reads row by row anyway, and several rows at once could be large.
     n_rows = 1 if connection.dialect.name == "sqlite" else ROWS_AT_ONCE
     options = {"stream_results": True, "yield_per": n_rows}
     with _sql_errors(database):

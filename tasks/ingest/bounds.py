@@ -1,4 +1,4 @@
-"""Limit what a source may unpack to, so that a small file cannot fill the memory or the disk."""
+"""Limit the unpacked size of a source, so that a small file cannot fill memory or the disk."""
 
 from collections.abc import Mapping
 from itertools import islice
@@ -9,11 +9,11 @@ from tasks.lib.core.drops import IngestDrop
 from tasks.lib.core.errors import DataError
 
 MB = 1_000_000
-# Below this size, a high ratio does not mean a bomb: a short file of equal rows has one.
+# Below this size, a high ratio does not indicate a bomb: a few identical rows have one too.
 RATIO_FROM_BYTES = 256 * MB
-# What each of these costs in time and memory, however short it is.
+# The minimum cost of each of these, in time and memory.
 ROW_BYTES, TURN_BYTES, VALUE_BYTES, LINE_BYTES = 512, 256, 64, 16
-# The columns are found in the first rows, up to this size. Deeper rows are not examined.
+# Columns are found in the first rows, up to this total size. Rows nested more deeply are skipped.
 SAMPLE_BYTES, MAX_DEPTH = 64 * MB, 100
 
 
@@ -34,12 +34,12 @@ class ReadLimits(NamedTuple):
 
     @property
     def too_long_row(self) -> Fault:
-        """The fault of a row that is too long."""
+        """The fault for a row that is too long."""
         limit = f"{self.max_row_chars:,} characters, the limit set by ingest.max_row_chars"
         return Fault(IngestDrop.TOO_LONG, f"the row has more than {limit}")
 
     def too_long(self, what: str, where: str) -> DataError:
-        """Return the error for a line, cell or value after which the next row cannot be found."""
+        """Return the error for a line, cell or value so long that the next row cannot be found."""
         return DataError(
             f"{what} has more than {self.max_row_chars:,} characters, the limit set by "
             "ingest.max_row_chars",
@@ -52,11 +52,11 @@ class ReadLimits(NamedTuple):
         """Check the number of columns of a table.
 
         Raises:
-            DataError: There are too many.
+            DataError: The table has too many columns.
         """
         if n_columns > self.max_columns:
             raise DataError(
-                f"{n_columns:,} columns are more than {self.max_columns:,}, the limit set by "
+                f"{n_columns:,} columns exceed {self.max_columns:,}, the limit set by "
                 "ingest.max_columns",
                 where=where,
                 fix="Remove columns that are not needed, or raise the limit with "
@@ -65,10 +65,10 @@ class ReadLimits(NamedTuple):
 
 
 class ReadBound:
-    """Counts what the files of one source unpack to, in all, and stops above the limit."""
+    """Counts the total unpacked size of a source's files, and raises an error above the limit."""
 
     def __init__(self, n_bytes: int, limits: ReadLimits) -> None:
-        """Start to count for a source of `n_bytes`."""
+        """Start counting for a source of `n_bytes`."""
         by_ratio = max(RATIO_FROM_BYTES, n_bytes * limits.max_ratio)
         self.limits = limits
         self._limit = min(limits.max_mb * MB, by_ratio)
@@ -76,7 +76,7 @@ class ReadBound:
         self._n_bytes, self._n_unpacked = n_bytes, 0
 
     def add(self, n_unpacked: int, where: str) -> None:
-        """Count more unpacked bytes, or what corresponds to them.
+        """Count more unpacked bytes, or their equivalent.
 
         Raises:
             DataError: The limit is exceeded.
@@ -86,13 +86,13 @@ class ReadBound:
             key = "max_unpack_ratio" if self._is_ratio else "max_unpacked_mb"
             raise DataError(
                 f"{self._n_bytes:,} bytes unpack to more than {self._limit:,}, counting at least "
-                f"{ROW_BYTES} for a row; this is the limit set by ingest.{key}",
+                f"{ROW_BYTES} per row; this is the limit set by ingest.{key}",
                 where=where,
                 fix=f"If you trust the file, raise the limit with -S ingest.{key}=NUMBER.",
             )
 
     def add_record(self, n_chars: int, n_turns: int, where: str) -> None:
-        """Count a record, since many records may have the same texts and turns.
+        """Count a record's size, since many records may repeat the same texts and turns.
 
         Raises:
             DataError: The limit is exceeded.
@@ -108,7 +108,7 @@ class Weight(NamedTuple):
 
 
 def weigh(value: object) -> Weight:
-    """Return the weight of a value made of objects, lists and texts."""
+    """Return the weight of a value that consists of objects, lists and texts."""
     n_bytes = depth = 0
     level = [value]
     while level:
@@ -127,14 +127,14 @@ def weigh(value: object) -> Weight:
 
 
 class Sample(NamedTuple):
-    """The first rows of a file, and those of them in which columns can be found."""
+    """The first rows of a file, and the subset in which to look for columns."""
 
     numbered: list[tuple[int, Row | Fault]]
     rows: list[Row]
 
 
 def take_sample(rows: Rows, max_rows: int, limits: ReadLimits) -> Sample:
-    """Take the first rows, but fewer if they are long or have too many columns in all."""
+    """Return the first rows, or fewer if they are long or have too many columns in total."""
     sample = Sample([], [])
     n_bytes, names = 0, set[str]()
     for line, row in islice(rows, max_rows):

@@ -6,8 +6,8 @@ from tasks.ingest.marks import parse_marks
 from tasks.ingest.rows import Fault
 from tasks.ingest.turns import ROLE_KEYS, USER, Turn, parse_text, parse_turns, role_in
 
-MIN_SHARE = 0.5  # of a column's cells that must be of one kind
-MIN_LABELS, MIN_REPEATS = 10, 5  # cells of a column of labels, and how often each recurs on average
+MIN_SHARE = 0.5  # of a column's cells must be of one kind
+MIN_LABELS, MIN_REPEATS = 10, 5  # cells in a column of labels, and occurrences of each on average
 
 
 def most(cells: Iterable[object], is_kind: Callable[[object], bool]) -> bool:
@@ -19,7 +19,7 @@ def most(cells: Iterable[object], is_kind: Callable[[object], bool]) -> bool:
 def turns_of(
     cell: object, *, by_lines: bool = False, are_questions: bool = False
 ) -> list[Turn] | Fault | None:
-    """Return the turns in a cell, from a list or from marked text; None if it is neither."""
+    """Return the turns in a cell that is a list or marked text; None if it is neither."""
     turns = parse_turns(cell, are_questions=are_questions)
     if turns is None and isinstance(cell, str):
         turns = parse_marks(cell, by_lines=by_lines)
@@ -71,19 +71,19 @@ def is_list_of_texts(cell: object) -> bool:
 
 
 def is_plain_text(cell: object) -> bool:
-    """Return whether a cell is text other than the JSON of messages or of an object."""
+    """Return whether a cell is text, excluding JSON that encodes messages or an object."""
     if not isinstance(cell, str) or is_list_of_messages(cell):
         return False
     return not isinstance(parse_text(cell), Mapping)
 
 
 def is_prose(cell: object) -> bool:
-    """Return whether a cell has more than a single word; a model's name, for example, does not."""
+    """Return whether a cell contains more than one word; a model's name, for example, does not."""
     return isinstance(cell, list | Mapping) or (isinstance(cell, str) and len(cell.split()) > 1)
 
 
 def are_labels(cells: Sequence[object]) -> bool:
-    """Return whether the cells are a few single words that recur, such as names of classes."""
+    """Return whether the cells are a few single words that recur, such as class names."""
     words = [cell for cell in cells if isinstance(cell, str) and len(cell.split()) < 2]
     return len(cells) >= MIN_LABELS and len(set(words)) * MIN_REPEATS <= len(cells) == len(words)
 

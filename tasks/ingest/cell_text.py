@@ -27,7 +27,7 @@ def clean_text(field: str, value: object, max_chars: int) -> str | Fault | None:
     if not (value.isascii() or is_utf8(value)):
         if not any("\udc80" <= c <= "\udcff" for c in value):
             fault = IngestDrop.LONE_SURROGATE, f"{field} contains half a surrogate pair"
-        else:  # readers mark bytes that are not UTF-8 this way
+        else:  # readers mark invalid UTF-8 this way
             fault = IngestDrop.BAD_ENCODING, f"{field} is not UTF-8"
         return Fault(*fault)
     if "\0" in value:
@@ -43,7 +43,7 @@ def clean_text(field: str, value: object, max_chars: int) -> str | Fault | None:
 
 
 def clean_input(value: object, max_chars: int) -> str | Fault:
-    """Convert an input with `as_text` and clean it; empty if it says that there is no input."""
+    """Return an input, converted with `as_text` and cleaned; empty if it says there is none."""
     text = clean_text("input", as_text(value), max_chars)
     if not text or isinstance(text, Fault):
         return text or ""
@@ -51,7 +51,7 @@ def clean_input(value: object, max_chars: int) -> str | Fault:
 
 
 def clean_output(value: object, max_chars: int) -> str | Fault | None:
-    """Convert an output with `as_text` and clean it; None if it is empty or ``<nooutput>``."""
+    """Return an output, converted with `as_text` and cleaned; None if empty or ``<nooutput>``."""
     text = clean_text("output", as_text(value), max_chars)
     return None if not text or text == "<nooutput>" else text
 
@@ -64,7 +64,7 @@ def as_text(value: object) -> str | None:
 
 
 def json_of(value: object) -> str | None:
-    """Return a record's tools as JSON text, other text unchanged, or None if there are none."""
+    """Return tools as JSON, any other text unchanged, or None if there are no tools."""
     parsed = parse_text(value) if isinstance(value, str) else value
     if isinstance(parsed, list | dict):
         return to_json(parsed) if parsed else None
@@ -102,7 +102,7 @@ def comparison_key(value: object) -> str | None:
     return None
 
 
-# Made once: json.dumps makes an encoder for each call.
+# Created once, because json.dumps creates an encoder for each call.
 _dump = json.JSONEncoder(ensure_ascii=False, sort_keys=True, allow_nan=False, default=str).encode
 
 

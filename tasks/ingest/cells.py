@@ -1,4 +1,4 @@
-"""List the columns of rows with their first cells; the keys of objects count as columns."""
+"""List the columns of rows with their first cells; object keys count as columns."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,11 +7,11 @@ from tasks.ingest.turns import parse_text
 
 N_CELLS = 50  # examined in each column
 MAX_DEPTH = 3  # of objects inside objects
-MAX_INNER = 1000  # keys of objects
+MAX_INNER = 1000  # object keys
 
 
 def cells_of(rows: Sequence[Row]) -> dict[str, list[object]]:
-    """Return the first cells of each column that are not null, including keys of objects.
+    """Return the first non-null cells of each column; object keys count as columns.
 
     Only the first `MAX_INNER` keys count, since objects may be keyed by ids.
     """
@@ -28,7 +28,7 @@ def cells_of(rows: Sequence[Row]) -> dict[str, list[object]]:
 
 
 def names_of(rows: Sequence[Row]) -> list[str]:
-    """Return the names of all columns, each once."""
+    """Return the distinct names of all columns."""
     return list(dict.fromkeys(name for row in rows for name in row))
 
 

@@ -30,7 +30,7 @@ from tasks.lib.core.params import PARAMS_FILE, Params
 from tasks.lib.core.wording import truncate
 
 NO_EXCLUSIONS = Exclusions()
-MAX_DETAIL = 500  # characters of the detail of a dropped row, which may list a row's values
+MAX_DETAIL = 500  # characters in a dropped row's detail, which may list the row's values
 
 
 def _comparison_keys(value: object) -> frozenset[str]:
@@ -76,14 +76,14 @@ class Ingest(Params):
 
 
 class KeptRow(NamedTuple):
-    """A record and the number of its row."""
+    """A record and its row number."""
 
     line: int
     record: PoolRecord
 
 
 class DroppedRow(NamedTuple):
-    """A row that is faulty, excluded, or a repetition of an earlier row."""
+    """A row that is faulty or excluded, or that repeats an earlier row."""
 
     line: int
     reason: IngestDrop
@@ -104,8 +104,8 @@ def classify_rows(
 ) -> Iterator[KeptRow | DroppedRow]:
     """Yield the results of each row in order: records with unique ids, or a dropped row.
 
-    A row with several records has several results. If records have the same texts, the first is
-    kept. Exclusion comes before every other check, so an excluded row never counts as faulty.
+    A row with several records has several results. If records have the same texts, only the first
+    is kept. Exclusion comes before every other check, so an excluded row never counts as faulty.
     `describe` returns the location of a row, given its number.
 
     Raises:
@@ -142,7 +142,7 @@ class Prepared(NamedTuple):
 
 
 def _prepare(rows: Rows, params: Ingest, where: str) -> Prepared:
-    """Find out how to read the rows; keep none of them."""
+    """Determine how to read the rows; the result still yields all of them."""
     sample, first = take_sample(rows, SAMPLE_ROWS, params.limits)
     if len(sample) == len(first) == 1:
         check_one_row(first[0], where)

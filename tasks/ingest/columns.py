@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from tasks.ingest import ways_out
 from tasks.ingest.cells import N_CELLS
-from tasks.ingest.detect import (
+from tasks.ingest.detect_columns import (
     QUESTIONS,
     Found,
     detect,
@@ -30,17 +30,17 @@ MAX_NAME_CHARS = 40  # without a header line, a "name" is a whole text
 
 
 class ColumnMapping(NamedTuple):
-    """The column of each field that the file has; there is always one for the instruction.
+    """The column of each field in the file; there is always one for the instruction.
 
     Attributes:
         columns: A name with dots may be a path inside objects, such as ``data.prompt``.
         is_chat: Whether the instruction column holds lists of turns.
         has_lines: Whether lines such as ``Human:`` mark turns in the instruction column.
         are_questions: Whether lists of texts in the instruction column hold user turns only, rather
-            than turns of alternating sides.
+            than turns from alternating sides.
         has_paths: Whether any column is inside an object.
         is_plain: Whether no column holds a conversation or other context.
-        media: The columns of images, audio and video.
+        media: The columns with images, audio and video.
         choices: The column with the choices of a question, which belong to its input.
     """
 
@@ -149,7 +149,7 @@ def check_duplicate_columns(names: Sequence[str], where: str) -> None:
     """Check that no two columns have the same name.
 
     Raises:
-        DataError: Two columns have the same name, which the message gives.
+        DataError: Two columns have the same name; the message includes it.
     """
     if len(set(names)) < len(names):
         duplicate = next(name for i, name in enumerate(names) if name in names[:i])
@@ -176,7 +176,7 @@ def list_names(names: Sequence[str]) -> str:
 
 
 def _is_media(name: str, rows: Sequence[Row]) -> bool:
-    """Return whether a column has images or other media, judging by its name and cells."""
+    """Return whether a column contains images or other media, judging by its name and cells."""
     cells = (row.get(name) for row in rows[:N_CELLS])
     return plain_name(name) in MEDIA or any(
         isinstance(cell, Mapping) and {"bytes", "path"} <= cell.keys() for cell in cells

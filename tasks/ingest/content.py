@@ -8,7 +8,7 @@ from typing import Any
 from tasks.ingest.rows import Fault
 from tasks.lib.core.drops import IngestDrop
 
-_THOUGHTS = {"thinking", "redacted_thinking", "reasoning"}  # parts that are not said to the user
+_THOUGHTS = {"thinking", "redacted_thinking", "reasoning"}  # parts that the user does not see
 _MEDIA = re.compile(r"(?:input_)?(?:image|audio|video|file)(?:_url)?|inline_?data", re.IGNORECASE)
 _MEDIA_MARK = re.compile(r"\A\s*<(image|audio|video)>|<(image|audio|video)>\s*\Z")
 

@@ -59,9 +59,10 @@ def exchanges(turns: Sequence[Turn], which: Which) -> Iterator[Exchange] | Fault
 def _exchanges(
     dialogue: Sequence[Turn], places: Sequence[tuple[int, int]], system: str | None, which: Which
 ) -> Iterator[Exchange]:
-    """Yield the exchange at each place, given with the place of the next user turn.
+    """Yield the exchange at each place; `places` also gives the place of the next user turn.
 
-    With `Which.ALL`, their earlier turns grow quadratically, so they are made one at a time.
+    With `Which.ALL`, the total size of the earlier turns is quadratic, so exchanges are built one
+    at a time.
     """
     for place, end in places:
         later = list(dialogue[place + 1 : end])

@@ -1,4 +1,4 @@
-"""Read tables of text with a header line: CSV, TSV and similar formats."""
+"""Read text tables with a header line: CSV, TSV and similar formats."""
 
 import csv
 import io
@@ -24,7 +24,7 @@ def read_csv(
 ) -> Rows:
     """Yield each row of a table, read in the dialect that fits the start of the file best.
 
-    A row maps column names to texts. A column without a name is named by its position, such as
+    A row maps column names to texts. A column without a name is named after its position, such as
     ``column_1``. Blank lines are skipped.
 
     Raises:
@@ -37,7 +37,7 @@ def read_csv(
 def read_tsv(
     stream: io.BufferedReader, where: str, table: Mapping[str, str], limits: ReadLimits
 ) -> Rows:
-    """Yield each row of a tab-separated table, otherwise as `read_csv` does."""
+    """Yield each row of a tab-separated table, in the same way as `read_csv`."""
     return _read(stream, where, table, limits, is_tsv=True)
 
 
@@ -79,7 +79,7 @@ def _row(header: list[str], cells: list[str] | Fault) -> Row | Fault:
 
 
 class _JoinedRows:
-    """Warns about rows that seem to be several rows, joined by a quote that is part of the text."""
+    """Warns about rows that seem to be several rows, joined by a quote in the text."""
 
     def __init__(self, where: str, delimiter: str) -> None:
         self._where, self._delimiter, self._n = where, delimiter, 0
@@ -101,7 +101,7 @@ class _JoinedRows:
             )
 
     def log_rest(self) -> None:
-        """Log the number of rows for which no warning was logged."""
+        """Log the number of similar rows beyond the maximum number of warnings."""
         if self._n > MAX_WARNINGS:
             log.warning("%s: %d more rows like these", self._where, self._n - MAX_WARNINGS)
 

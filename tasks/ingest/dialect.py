@@ -1,4 +1,4 @@
-"""Find the delimiter and the quotes of a table of text by trying them.
+"""Find the delimiter and quotes of a text table by trying out the candidates.
 
 The score of a dialect is the number of rows that it misreads at the start of the file. csv.Sniffer
 was wrong about most of the dialects in our tests. clevercsv was right, but took six times as long,
@@ -40,14 +40,14 @@ class Quotes(StrEnum):
 
 
 class Dialect(NamedTuple):
-    """The delimiter and the quotes of a table."""
+    """The delimiter and quotes of a table."""
 
     delimiter: str
     quotes: Quotes
     n_skipped: int = 0  # lines before the header
 
     def reader(self, lines: Iterable[str]) -> "_csv.Reader":
-        """Return a strict reader of the rows; otherwise a stray quote would silently join rows."""
+        """Return a strict row reader, since a lenient one silently joins rows at a stray quote."""
         if self.quotes is Quotes.BACKSLASH:
             lines = (_ESCAPED_QUOTE.sub(r'\1""', line) for line in lines)
         return csv.reader(
@@ -125,7 +125,7 @@ def find_dialect(head: str, is_whole: bool, is_tsv: bool, chosen: Mapping[str, s
 
 
 def n_row_like(lines: Sequence[str], delimiter: str, n_columns: int) -> int:
-    """Return how many lines look like rows, judging by delimiters that no space follows."""
+    """Return how many lines look like rows, judging by delimiters not followed by a space."""
     counts = [line.count(delimiter) - line.count(f"{delimiter} ") for line in lines]
     return counts.count(n_columns - 1) if n_columns > 1 else 0
 

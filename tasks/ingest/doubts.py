@@ -1,10 +1,10 @@
-"""Warn about columns that may have another meaning than the one they are read with."""
+"""Warn about columns that may mean something other than what they are read as."""
 
 import json
 from collections.abc import Mapping, Sequence
 
 from tasks.ingest.cells import cells_of
-from tasks.ingest.detect import QUESTIONS, find_messages, plain_name
+from tasks.ingest.detect_columns import QUESTIONS, find_messages, plain_name
 from tasks.ingest.rows import Row
 from tasks.ingest.ways_out import jq
 from tasks.lib.core.events import log
@@ -51,8 +51,8 @@ def warn(rows: Sequence[Row], columns: Mapping[str, str], *, is_chat: bool) -> N
     elif thread and recurs(thread, rows):
         log.warning(
             "ingest: rows with the same %s are read as separate records; if they are the messages "
-            "of a conversation, put their texts in a column text, and user or assistant in a "
-            "column role",
+            "of a conversation, put their texts in a text column, and user or assistant in a "
+            "role column",
             thread,
         )
 
@@ -65,12 +65,12 @@ def _unused_messages(rows: Sequence[Row], columns: Mapping[str, str]) -> str | N
 
 
 def _may_be_tasks(column: str) -> bool:
-    """Return whether a column of lists of texts is named like several tasks, not like turns."""
+    """Return whether the name of a column of text lists suggests separate tasks, not turns."""
     name = plain_name(column)
     return name in QUESTIONS and name.endswith("s") and name != "turns"
 
 
 def recurs(column: str, rows: Sequence[Row]) -> bool:
-    """Return whether many rows have a value of `column` that an earlier row has."""
+    """Return whether many rows repeat an earlier row's value of `column`."""
     cells = [str(row[column]) for row in rows if row.get(column) is not None]
     return len(set(cells)) <= MAX_DISTINCT * len(cells)

@@ -1,7 +1,7 @@
-"""Get a data set from another DVC repository, which dvc.yaml declares, by its ``ds://NAME``.
+"""Get a data set that dvc.yaml declares as ``ds://NAME``, from another DVC repository.
 
-DVC keeps its revision in dvc.lock, and ingest becomes stale when `dvc ds update` changes it. The
-files of a revision never change, so they are fetched once and kept in the state folder.
+DVC records its revision in dvc.lock, and ingest becomes stale when `dvc ds update` changes it. The
+files of a revision never change, so they are fetched once and stored in the state folder.
 """
 
 import os

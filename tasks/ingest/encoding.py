@@ -35,7 +35,7 @@ def skip_bom(stream: io.BufferedReader, where: str) -> None:
 
 
 def how_to_convert(text: str) -> str:
-    """Return how to convert a file to UTF-8, given part of its text from `as_text`."""
+    """Return advice on converting a file to UTF-8, given part of its text from `as_text`."""
     return _convert(_guess_encoding(text.encode("utf-8", "surrogateescape")))
 
 
@@ -80,7 +80,7 @@ def _convert(name: str) -> str:
 
 def _guess_encoding(head: bytes) -> str:
     """Return iconv's name for the most plausible encoding; empty if there is none."""
-    from charset_normalizer import from_bytes  # noqa: PLC0415  needed only on the way to an error
+    from charset_normalizer import from_bytes  # noqa: PLC0415  needed only to report an error
 
     if b"\0" not in head:  # with NULs, a newline may be half a character
         head = head[: head.rfind(b"\n") + 1] or head  # or it may end inside a character
@@ -88,7 +88,7 @@ def _guess_encoding(head: bytes) -> str:
     best = matches.best()
     if best is None:
         return ""
-    # French in Windows-1252 is equally plausible in 1250, which comes first in the alphabet.
+    # French text in Windows-1252 is equally plausible as 1250, which sorts first.
     equal = (match for match in matches if match.chaos == best.chaos)
     likely = {name for match in equal for name in match.could_be_from_charset}
     name = "cp1252" if "cp1252" in likely else best.encoding

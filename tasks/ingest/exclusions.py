@@ -9,7 +9,7 @@ from tasks.ingest.bounds import ReadLimits, take_sample
 from tasks.ingest.cell_text import comparison_key
 from tasks.ingest.cells import names_of
 from tasks.ingest.columns import SAMPLE_ROWS, map_columns, read_cell
-from tasks.ingest.detect import detect
+from tasks.ingest.detect_columns import detect
 from tasks.ingest.rows import Fault, Row, Rows
 from tasks.ingest.to_record import PoolRecord, to_records
 
@@ -36,11 +36,11 @@ class Exclusions(NamedTuple):
 
 
 def find_exclusions(rows: Rows, max_chars: int, limits: ReadLimits) -> Exclusions:
-    """Return what the rows of a file exclude.
+    """Return the exclusions that the rows of a file define.
 
     A row with an instruction excludes the records with the same texts. Any other row excludes the
     pool's rows with the same value in the id column. A file with one column is a list of ids. A
-    record id excludes the record that has it.
+    record id excludes that record.
     """
     sample, first = take_sample(rows, SAMPLE_ROWS, limits)
     names = names_of(first)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks.ingest.source import SET_SOURCE
+from tasks.ingest.readers import SET_SOURCE
 from tasks.lib.core.errors import DataError, nearest
 from tasks.lib.core.events import log
 from tasks.lib.data_files import ZIP, check_splits, is_data_file
@@ -26,7 +26,7 @@ class SourceFile(NamedTuple):
     Attributes:
         path: The file, or the archive that contains it.
         member: The file's name in the archive; empty if there is no archive.
-        name: The file's name in messages and in the column ``source``, the same on every machine.
+        name: The file's name in messages and in the ``source`` column, the same on every machine.
     """
 
     path: Path

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 from tasks.ingest.cell_kinds import is_plain_text, most
 from tasks.ingest.cells import cells_of
-from tasks.ingest.detect import find_messages
+from tasks.ingest.detect_columns import find_messages
 from tasks.ingest.rows import Row
 
-# Words in names of columns.
+# Words in column names.
 QUESTION_PARTS = {"ask", "prompt", "question", "query", "instruction", "problem", "request", "user"}
 ANSWER_PARTS = {
     *("answer", "response", "reply", "output", "completion", "solution", "target", "model"),
@@ -18,11 +18,11 @@ DIGITS = "0123456789"
 
 
 def guess(rows: Sequence[Row]) -> str | None:
-    """Return the column that most probably holds instructions, whatever its name, or None.
+    """Return the column that most likely holds instructions, whatever its name, or None.
 
-    This is the first column of messages. If there is none, it is the column of texts with the most
-    words, first among those that are named like a question, then among those that are not named
-    like an answer. Of columns that differ only in a number, the first counts.
+    The first column of messages is chosen. If there is none, it is the text column with the most
+    words among those named like a question or, if there are none, among those not named like an
+    answer. If names differ only in a number, only the first of them counts.
     """
     cells = cells_of(rows)
     texts: dict[str, str] = {}  # name without its number -> column
@@ -39,5 +39,5 @@ def guess(rows: Sequence[Row]) -> str | None:
 
 
 def _is_text(cell: object) -> bool:
-    """Return whether a cell is text with letters; in a table, numbers are text without any."""
+    """Return whether a cell is text with letters; the numbers in a text table have none."""
     return is_plain_text(cell) and any(map(str.isalpha, str(cell)))

@@ -8,7 +8,7 @@ from enum import Enum, auto
 from typing import Any, TextIO
 
 from tasks.ingest.bounds import ReadBound
-from tasks.ingest.detect import CHATS, NAMES, RARE_CHATS, detect, plain_name
+from tasks.ingest.detect_columns import CHATS, NAMES, RARE_CHATS, detect, plain_name
 from tasks.ingest.encoding import HEAD_BYTES, as_text, escape_surrogates, skip_bom
 from tasks.ingest.json_lines import as_row, read_json_lines
 from tasks.ingest.json_window import JsonValue, JsonWindow
@@ -26,7 +26,7 @@ AS_JSON = (
 N_OBJECTS = 3  # values kept from an object without a list of rows, to find out what it is
 # A list of objects with these keys is one conversation, not a list of rows.
 TURN_KEYS = {"role", "from"}
-# Columns with a conversation; a list with one of the other names may be that of the rows.
+# Columns with a conversation; a list with any other name may be the list of rows.
 CHAT_COLUMNS = {*CHATS, *RARE_CHATS, *NAMES["instruction"]} - {"data", "items"}
 
 
@@ -35,19 +35,19 @@ class JsonLayout(Enum):
 
     LINES = auto()
     ARRAY = auto()
-    SEQUENCE = auto()  # objects over several lines
+    SEQUENCE = auto()  # objects that span several lines
     OBJECT = auto()  # one object, with the rows in a list
 
 
 def read_json(stream: io.BufferedReader, where: str, bound: ReadBound, *, is_lines: bool) -> Rows:
-    """Yield each object of the file; the start of the file determines its layout.
+    """Yield each object in the file; the start of the file determines its layout.
 
     JSON lines and consecutive objects are numbered by line, elements of a list by position.
-    `is_lines` means that the file has a suffix of JSON lines; then lines may be lists.
+    `is_lines` means that the file has a JSON lines suffix; its lines may be lists.
 
     Raises:
-        DataError: The text is not UTF-8, is so broken that the next row cannot be found, or is one
-            object that has no list of rows, or more than one.
+        DataError: The text is not UTF-8, is so broken that the next row cannot be found, or is a
+            single object that contains no list of rows, or more than one.
     """
     skip_bom(stream, where)
     raw = stream.peek()
@@ -60,7 +60,7 @@ def read_json(stream: io.BufferedReader, where: str, bound: ReadBound, *, is_lin
     if layout is JsonLayout.OBJECT and is_lines:
         log.warning(
             "ingest: %s is one object with a list, and the items of the list are read as rows; if "
-            "the object is one row, name the column with its instruction: instruction",
+            "the object is one row, rename its instruction column to instruction",
             where,
         )
     with as_text(stream) as text:
@@ -105,7 +105,7 @@ def _layout_of_partial(head: str, lines: list[str], *, is_whole: bool) -> JsonLa
 
 
 def _begins_with_rows(head: str) -> bool:
-    """Return whether the first list in an object that is cut off is a list of rows."""
+    """Return whether the first list in a truncated object is a list of rows."""
     position = 1
     try:
         while True:
@@ -216,7 +216,7 @@ def _ambiguous(where: str, rows: dict[str, Any]) -> DataError:
 
 
 def _elements(window: JsonWindow) -> Iterator[JsonValue]:
-    """Yield the elements of the array that comes next."""
+    """Yield the elements of the next array."""
     window.take("[")
     is_open = window.peek() != "]"
     while is_open:

@@ -1,7 +1,7 @@
 """Read JSON text value by value, with only a megabyte or a few values in memory.
 
-This is our own parser, because ijson stops at the first byte that is not UTF-8, gives no line in
-its errors, and has no limit on nesting.
+This is our own parser, because ijson stops at the first byte that is not UTF-8, gives no line
+number in its errors, and does not limit nesting.
 """
 
 import json

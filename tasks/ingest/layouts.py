@@ -3,7 +3,7 @@
 from tasks.ingest.bounds import take_sample
 from tasks.ingest.columns import FIELDS, list_names, map_columns
 from tasks.ingest.files import SourceFile, SourceFiles
-from tasks.ingest.source import ReadOptions, read_rows
+from tasks.ingest.readers import ReadOptions, read_rows
 from tasks.lib.core.errors import DataError
 
 SAMPLE_ROWS = 100  # of each file
@@ -35,7 +35,8 @@ def check_layouts(
     raise DataError(
         "the files differ in their columns" + "".join(shown[:MAX_SHOWN]) + more,
         where=where,
-        fix="Choose files of one layout with -S 'ingest.files=PATTERN', or rename the columns.",
+        fix="Choose files with the same layout with -S 'ingest.files=PATTERN', or rename the "
+        "columns.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Parse a conversation in one text, in which marks say who speaks.
+"""Parse a conversation from one text, in which marks indicate the speaker.
 
 Known marks: the special tokens of ChatML, Llama 2, Llama 3, Gemma and similar models; headings such
 as ``### Human:`` or ``### Instruction:``; ``[|Human|]`` and ``[Human]:``; ``<human>``; and the
@@ -16,7 +16,7 @@ class _Marks(NamedTuple):
 
     Attributes:
         hint: A string that every text with these marks contains.
-        mark: Matches a mark; the group ``role`` is a role.
+        mark: Matches a mark; the ``role`` group captures the role.
         has_opening: Whether a system prompt may come before the first mark.
         needs_both: Whether a text is a conversation only if the assistant has a mark, too.
     """

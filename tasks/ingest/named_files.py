@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field
 from tasks.ingest.bounds import ReadBound
 from tasks.ingest.classify import DroppedRow, Ingest, KeptRow, classify_rows
 from tasks.ingest.files import SourceFile, SourceFiles, list_files
-from tasks.ingest.source import ReadOptions, check_file, read_rows
+from tasks.ingest.readers import ReadOptions, check_file, read_rows
 from tasks.lib.core.errors import DataError, ParamError
 from tasks.lib.core.events import log
 from tasks.lib.core.params import (
@@ -92,7 +92,7 @@ def check_named_file(file: NamedFile) -> None:
 def read_named_file(file: NamedFile, params: Ingest) -> Iterator[dict[str, Any]]:
     """Yield the distinct records of a file, as rows of a pool.
 
-    The file may have its own layout: if it lacks the columns of ``ingest.columns``, columns with
+    The file may have its own layout: if it lacks the columns in ``ingest.columns``, columns with
     common names are used. ``ingest.exclude`` does not apply. Faulty rows are skipped, and a warning
     gives their number.
 
@@ -130,7 +130,7 @@ def _classify(
     def classify(params: Ingest) -> Iterator[KeptRow | DroppedRow]:
         rows = read_rows(*part, options)
         results = classify_rows(rows, params, part.name, "line {}".format)
-        return chain(list(islice(results, 1)), results)  # the first needs the columns
+        return chain(list(islice(results, 1)), results)  # the first raises if columns are missing
 
     try:
         try:
@@ -147,4 +147,4 @@ def _explain(error: DataError, key: str) -> DataError:
 
 
 def _fix(key: str) -> str:
-    return f"Correct the file, or set {key} in {PARAMS_FILE} to {NO_RECORDS}, which is empty."
+    return f"Correct the file, or set {key} in {PARAMS_FILE} to the empty file {NO_RECORDS}."

@@ -13,10 +13,10 @@ _HAS_LABEL = re.compile(r"\(?\w[.):]")  # such as "A)" or "1."
 
 
 def join_questions(questions: object, answers: object) -> list[Turn]:
-    """Return the turns of questions and their answers; none unless the lists have the same length.
+    """Return the turns of questions and their answers; empty if the lists differ in length.
 
-    CoQA and QuAC have one list of each in a row. An item is a text, or an object or list that has a
-    text.
+    A row of CoQA or QuAC contains one list of each. An item is a text, or an object or list that
+    contains one.
     """
     asked, answered = _texts(questions), _texts(answers)
     if len(asked) != len(answered):
@@ -26,7 +26,7 @@ def join_questions(questions: object, answers: object) -> list[Turn]:
 
 
 def with_choices(material: object, choices: object, question: object) -> object:
-    """Return an input followed by the choices of a question, unless the question lists them."""
+    """Return an input followed by a question's choices, unless the question already lists them."""
     parsed = parse_text(choices) if isinstance(choices, str) else choices
     labels: Sequence[str] = ascii_uppercase
     if isinstance(parsed, Mapping) and isinstance(_first(parsed, _TEXT_KEYS), list):

@@ -18,11 +18,11 @@ from tasks.lib.core.events import log
 # Rows decoded at once. Fewer are decoded if values may be long, since a short file may repeat one
 # long text or list a million times. Smaller batches cost up to 3 microseconds a row.
 BATCH_ROWS, FEWER_ROWS = 64, 16
-LARGE_BYTES = 4_000_000  # a column with more encoded bytes may have a value of this length
+LARGE_BYTES = 4_000_000  # a column with more encoded bytes may contain a value of this length
 PLAUSIBLE_RATIO = 50  # unpacked size of texts, divided by their packed size
 BATCH_BYTES = 64_000_000
 VALUE_BYTES = 16  # size of a short value
-BUFFER_BYTES = 1 << 20  # of a column that is read; without a buffer, all of it would be in memory
+BUFFER_BYTES = 1 << 20  # per column read; without a buffer, the whole column would be in memory
 
 
 def read_parquet(stream: io.BufferedReader, where: str, bound: ReadBound) -> Rows:
@@ -37,7 +37,7 @@ def read_parquet(stream: io.BufferedReader, where: str, bound: ReadBound) -> Row
     if isinstance(stream.raw, io.FileIO):
         yield from _read_file(stream, where, bound)
         return
-    with tempfile.TemporaryFile() as unpacked:  # Parquet is read from its end
+    with tempfile.TemporaryFile() as unpacked:  # Parquet is read from the end of the file
         shutil.copyfileobj(stream, unpacked)
         yield from _read_file(unpacked, where, bound)
 
@@ -77,7 +77,7 @@ def _min_bytes(metadata: pq.FileMetaData) -> int:
 
 
 def _batch_rows(metadata: pq.FileMetaData) -> int:
-    """Return the number of rows that can be decoded at once in little memory."""
+    """Return the number of rows that can be decoded at once without using much memory."""
     rows = BATCH_ROWS
     for i in range(metadata.num_row_groups):
         group = metadata.row_group(i)
@@ -95,7 +95,7 @@ def _batch_rows(metadata: pq.FileMetaData) -> int:
 
 
 def _bounded_parts(batch: pa.RecordBatch, max_bytes: int) -> Iterator[pa.RecordBatch | None]:
-    """Yield the rows of a batch, or row by row if one may be too long; None for such a row."""
+    """Yield a whole batch, or row by row if one may be too long; None for a row that is."""
     if batch.nbytes <= max_bytes:
         yield batch
         return
@@ -135,7 +135,7 @@ def _cells(batch: pa.RecordBatch, name: str, where: str, warned: set[str]) -> li
     if name not in warned:
         warned.add(name)
         log.warning("%s: the column %s (%s) is read as text", where, name, kind)
-    if pa.types.is_timestamp(kind):  # its time zone is not known here
+    if pa.types.is_timestamp(kind):  # this machine lacks its time zone
         column = column.cast(pa.timestamp(kind.unit))
     try:
         return column.cast(pa.string()).to_pylist()

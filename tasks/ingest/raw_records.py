@@ -8,7 +8,7 @@ from tasks.ingest.cell_text import as_text, json_of
 from tasks.ingest.columns import ColumnMapping, other_cells, read_cell
 from tasks.ingest.content import content_text
 from tasks.ingest.conversation import Exchange, Which, exchanges
-from tasks.ingest.detect import plain_name
+from tasks.ingest.detect_columns import plain_name
 from tasks.ingest.marks import may_be_chat, parse_marks
 from tasks.ingest.parallel import join_questions, with_choices
 from tasks.ingest.rows import Fault, Row, json_type
@@ -16,7 +16,7 @@ from tasks.ingest.turns import SYSTEM, USER, Turn, parse_text, parse_turns
 from tasks.lib.core.drops import IngestDrop
 from tasks.lib.core.records import LATER_TURNS
 
-ANSWER_KEYS = ("choices", "message", "content")  # in responses of OpenAI's API
+ANSWER_KEYS = ("choices", "message", "content")  # in responses from OpenAI's API
 _MEDIA_URL = re.compile("data:(?:image|audio|video)/")
 INSTANCES = ("instances", "Instances")  # in self-instruct and in Natural Instructions
 
@@ -39,7 +39,7 @@ class RawRecord(NamedTuple):
 
 
 def read_raw_records(row: Row, mapping: ColumnMapping, which: Which) -> Iterable[RawRecord] | Fault:
-    """Return the records in a row, or what is wrong with the row.
+    """Return the records in a row, or the row's fault.
 
     A row has several records if it has ``instances``, or if it is a conversation and `which`
     selects every user turn. Cells that belong to no field go to `extra`.
@@ -69,7 +69,7 @@ def read_raw_records(row: Row, mapping: ColumnMapping, which: Which) -> Iterable
 def _media_in(row: Row, mapping: ColumnMapping) -> Fault | None:
     """Return the fault of a row that contains media such as an image, or None.
 
-    A mere file name is not a fault, unless the text has a mark such as ``<image>`` for it.
+    A mere file name is not a fault, unless the text contains a mark such as ``<image>`` for it.
     """
     for name in mapping.media:
         items = row.get(name)
@@ -82,7 +82,7 @@ def _media_in(row: Row, mapping: ColumnMapping) -> Fault | None:
 
 
 def answer_of(cell: object) -> object:
-    """Return the text in a model's response or the only text in a cell; otherwise the cell."""
+    """Return the text of a model's response, or the only text in a cell; otherwise, the cell."""
     if cell is None or isinstance(cell, str):
         return cell
     inner = cell

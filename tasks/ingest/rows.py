@@ -1,4 +1,4 @@
-"""The rows that a reader yields, and the faults of rows that cannot be used."""
+"""Define the rows that a reader yields, and the faults of rows that cannot be used."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeAlias
 from tasks.lib.core.drops import IngestDrop
 
 Row: TypeAlias = Mapping[str, Any]
-"""The cells of one row by column name, with the types that the file's format gives them."""
+"""The cells of one row by column name, with the types that the file format gives them."""
 
 
 class Fault(NamedTuple):

@@ -18,8 +18,8 @@ from tasks.ingest.named_files import (
     load_named_files,
     read_named_file,
 )
+from tasks.ingest.readers import ReadOptions, check_file, read_rows
 from tasks.ingest.rows import Rows
-from tasks.ingest.source import ReadOptions, check_file, read_rows
 from tasks.ingest.tally import Tally, check_drop_rate
 from tasks.lib.core.dvc_yaml import read_graph
 from tasks.lib.core.errors import ParamError
@@ -50,7 +50,7 @@ def check(values: Mapping[str, Any]) -> Ingest:
 
 
 def work(stage: Stage) -> None:
-    """Write the pool, the dropped rows and the records of named files, and log their numbers."""
+    """Write the pool, the dropped rows and the records of named files, and log the row counts."""
     params = _load(stage.values)
     is_dataset = params.source.startswith(SCHEME)
     source = get_dataset(params.source, stage.state) if is_dataset else Path(params.source)

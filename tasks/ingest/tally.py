@@ -12,8 +12,8 @@ from tasks.ingest.classify import DroppedRow
 from tasks.ingest.columns import choose_column
 from tasks.ingest.encoding import how_to_convert
 from tasks.ingest.guess import guess
+from tasks.ingest.readers import SET_SOURCE
 from tasks.ingest.rows import Row
-from tasks.ingest.source import SET_SOURCE
 from tasks.ingest.ways_out import jq
 from tasks.lib.core.drops import IngestDrop
 from tasks.lib.core.errors import DataError
@@ -23,7 +23,7 @@ N_EXAMPLES = 3
 MAX_KEPT_BYTES = 1_000_000  # of a row that is kept as an example
 MAX_EXCERPT = 300  # characters of a row in a message
 MAIN_SHARE = 0.5  # of all rows; if more have the same fault, the file or a parameter is wrong
-# Programs of jq for rows that are texts, JSON text or lists of objects, and for lists of cells.
+# jq programs for rows that are texts, JSON text or lists of objects, and for lists of cells.
 OBJECTS = '[.] | flatten[] | if type == "string" then (fromjson? // {instruction: .}) else . end'
 CELLS = '(if (.[0] | type) == "array" then .[] else . end) | {instruction: .[0], output: .[1]}'
 OF_INSTRUCTION = {
@@ -33,7 +33,7 @@ OF_INSTRUCTION = {
 
 @dataclass
 class Tally:
-    """Counts of kept rows and of dropped rows by reason, with examples of each reason.
+    """Counts of kept rows, and of dropped rows by reason, with examples for each reason.
 
     `place` returns the location of a row, given its number.
     """
@@ -42,7 +42,7 @@ class Tally:
     kept: int = 0
     dropped: Counter[IngestDrop] = field(default_factory=Counter)
     examples: dict[IngestDrop, list[DroppedRow]] = field(default_factory=dict)
-    longest: int = 0  # characters of the longest text that is too long; 0 if only rows are
+    longest: int = 0  # characters in the longest text above the limit; 0 if only rows are too long
 
     def drop(self, row: DroppedRow) -> None:
         """Count one dropped row."""
@@ -64,12 +64,12 @@ class Tally:
 
     @property
     def is_of_quotes(self) -> bool:
-        """Whether the first rows with wrong cells have them because of quotes."""
+        """Whether quotes are the cause in all examples of rows with wrong cells."""
         return all("quote" in row.detail for row in self.examples[IngestDrop.WRONG_CELLS])
 
     @property
     def n_rows(self) -> int:
-        """Number of rows that were read."""
+        """Number of rows read."""
         return self.kept + self.dropped.total()
 
     @property

@@ -10,7 +10,7 @@ from tasks.ingest.rows import Rows
 
 
 def read_text(stream: io.BufferedReader, where: str, limits: ReadLimits) -> Rows:
-    """Yield each line that is not blank as a row with the column ``instruction``.
+    """Yield each non-blank line as a row with an ``instruction`` column.
 
     Raises:
         DataError: The text is not UTF-8.
@@ -38,7 +38,7 @@ def lines(stream: io.BufferedReader, max_bytes: int) -> Iterator[tuple[int, byte
 
 
 class RowLines:
-    """The lines of a table of text; a row may have several."""
+    """The lines of a text table; a row may span several."""
 
     def __init__(self, text: TextIO, where: str, limits: ReadLimits) -> None:
         self._text, self._where, self._limits = text, where, limits
@@ -48,7 +48,7 @@ class RowLines:
         """Yield each line.
 
         Raises:
-            DataError: The lines since the last call of `start_row` are too long.
+            DataError: The lines since the last call to `start_row` are too long.
         """
         while line := self._text.readline(max(1, self._left)):
             self._number += 1

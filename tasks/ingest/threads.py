@@ -1,8 +1,8 @@
 """Join messages that are separate rows, or nodes of a tree, into conversations.
 
 Known layouts: one message per row, with its own and its parent's id or with the conversation's id;
-one question with its answer per row, with the conversation's id and the place in it; and one tree
-per row, as OpenAssistant and ChatGPT export it.
+one question with its answer per row, with the conversation's id and the position in it; and one
+tree per row, as in the exports of OpenAssistant and ChatGPT.
 """
 
 import math
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 from tasks.ingest.cell_text import as_text
 from tasks.ingest.cells import names_of
 from tasks.ingest.columns import ColumnMapping
-from tasks.ingest.detect import detect, plain_name
+from tasks.ingest.detect_columns import detect, plain_name
 from tasks.ingest.doubts import THREADS, recurs
 from tasks.ingest.rows import Fault, Row, Rows
 from tasks.ingest.turns import ASSISTANT, ROLES, SYSTEM, USER, role_of
@@ -29,7 +29,7 @@ MAPPING = ColumnMapping({"instruction": MESSAGES}, is_chat=True, is_plain=False)
 
 
 class Links(NamedTuple):
-    """The names of the columns with the parts of a message; `parent` or `thread` links the rows."""
+    """The names of the columns with a message's parts; `parent` or `thread` links the rows."""
 
     role: str
     text: str
@@ -39,14 +39,14 @@ class Links(NamedTuple):
 
 
 class Exchanges(NamedTuple):
-    """The columns of rows if each row is a question with its answer, part of a thread."""
+    """The columns if each row is a question with its answer, as part of a thread."""
 
     thread: str
     columns: Mapping[str, str]
 
 
 class Message(NamedTuple):
-    """A message, with the number of its row, the other cells, and the key of its parent."""
+    """A message, with its row number, its other cells, and its parent's key."""
 
     line: int
     role: str
@@ -96,7 +96,7 @@ def find_links(rows: Sequence[Row], excluded: Container[str], where: str) -> Lin
 def find_exchanges(rows: Sequence[Row]) -> Exchanges | None:
     """Return how rows are linked if each is a question with its answer; otherwise None.
 
-    The rows must have the id of their conversation and their place in it.
+    The rows must contain the id of their conversation and their position in it.
     """
     names = {plain_name(name): name for name in names_of(rows)}
     thread = next((names[name] for name in THREADS if name in names), None)
@@ -110,7 +110,7 @@ def find_exchanges(rows: Sequence[Row]) -> Exchanges | None:
 def from_exchanges(rows: Rows, links: Exchanges) -> Rows:
     """Yield a conversation for each thread, with the number and other columns of its last row.
 
-    The rows of a thread are in order. All rows are kept in memory.
+    The rows of a thread must be in order. All rows are kept in memory.
     """
     taken = {links.columns[field] for field in ("instruction", "output")}
     system = links.columns.get("system", "")
@@ -178,7 +178,7 @@ def from_trees(rows: Rows) -> Rows:
 
 
 Nodes: TypeAlias = list[tuple[Hashable, Hashable, Mapping[str, Any]]]
-"""The key of each message of a tree, its parent's key, and the message."""
+"""The key of each message in a tree, its parent's key, and the message."""
 
 
 def _nodes(row: Row) -> Nodes:
@@ -193,7 +193,7 @@ def _nodes(row: Row) -> Nodes:
                 nodes.append((key, parent, message if isinstance(message, Mapping) else {}))
     elif isinstance(root, Mapping) and isinstance(root.get("replies"), list):  # OpenAssistant
         nodes.append((0, None, root))
-        for key, _, node in nodes:  # grows while it is read
+        for key, _, node in nodes:  # grows during iteration
             replies = [reply for reply in node.get("replies") or [] if isinstance(reply, Mapping)]
             nodes += [(len(nodes) + i, key, reply) for i, reply in enumerate(replies)]
     return nodes
@@ -228,7 +228,7 @@ def _conversations(messages: Mapping[Hashable, Message]) -> Rows:
 def _before(
     key: Hashable, messages: Mapping[Hashable, Message]
 ) -> Iterator[tuple[Hashable, Message]]:
-    """Yield the messages before a message with their keys, the latest first."""
+    """Yield the messages before a message, with their keys, latest first."""
     seen = {key}
     while (key := messages[key].parent) in messages and key not in seen:
         seen.add(key)

@@ -24,7 +24,7 @@ _ALIASES = {
 }
 ROLES = {alias: role for role, aliases in _ALIASES.items() for alias in aliases.split()}
 ROLES |= {"function_call": ASSISTANT, "tool_call": ASSISTANT, "function_call_output": TOOL}
-CALLS = {"function_call", "function_call_output"}  # items of OpenAI's Responses API
+CALLS = {"function_call", "function_call_output"}  # items in OpenAI's Responses API
 NOT_SAID = {"reasoning"}
 _SIDES = {0: USER, 1: ASSISTANT, "q": USER, "a": ASSISTANT}  # as numbers and letters
 
@@ -42,7 +42,7 @@ _ANSWER_KEYS = (
     "system response",
 )
 _MORE_KEYS = ("name", "tool_calls", "tool_call_id", "function_call", "call_id", "arguments")
-MAX_PYTHON_CHARS = 1_000_000  # of Python syntax, which takes a hundred times its size to parse
+MAX_PYTHON_CHARS = 1_000_000  # of Python syntax; parsing takes a hundred times its size in memory
 _NUMPY_GAP = re.compile(r"\}\s+\{")  # between objects, where NumPy prints an array
 
 
@@ -77,7 +77,7 @@ def parse_turns(value: object, *, are_questions: bool = False) -> list[Turn] | F
     if not isinstance(value, list | tuple):
         return None
     if value and all(isinstance(items, list) and _is_message_like(items) for items in value):
-        value = [item for items in value for item in items]  # in steps, or a batch of one
+        value = [item for items in value for item in items]  # split into steps, or a batch of one
     turns: list[Turn] = []
     for place, item in enumerate(value):
         parsed = _parse_item(item, USER if are_questions or place % 2 == 0 else ASSISTANT)
@@ -93,10 +93,10 @@ def _is_message_like(items: Sequence[object]) -> bool:
 
 
 def _with_both_sides(turns: list[Turn], *, is_api: bool) -> list[Turn]:
-    """Return the turns; if exactly one role is unknown, it becomes the side that is missing.
+    """Return the turns; if exactly one role is unknown, it becomes the missing side.
 
-    If nobody answers, the system does: corpora of dialogues call the assistant "system". But with
-    `is_api`, the messages are those of an API, where a system prompt may come at any place.
+    If there are no answers, system turns become answers: dialogue corpora call the assistant
+    "system". With `is_api`, they do not: in an API's messages, a system prompt may occur anywhere.
     """
     roles = [turn.role for turn in turns]
     others = {role for role in roles if role not in _ALIASES}
@@ -123,7 +123,7 @@ def parse_text(text: str) -> object:
     if len(text) > MAX_PYTHON_CHARS:
         return None
     try:
-        with warnings.catch_warnings(action="ignore"):  # about escapes that Python does not know
+        with warnings.catch_warnings(action="ignore"):  # about unrecognised escapes
             value = ast.literal_eval(_NUMPY_GAP.sub("}, {", text))
         return json.loads(json.dumps(value))
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
@@ -158,7 +158,7 @@ def _parse_item(item: object, side: str) -> list[Turn] | Fault | None:
     if not isinstance(item, Mapping):
         return None
     inner = item.get("kwargs", item["message"] if item.keys() == {"message"} else None)
-    item = inner if isinstance(inner, Mapping) else item  # of LangChain, and of OpenInference
+    item = inner if isinstance(inner, Mapping) else item  # from LangChain or OpenInference
     if kind_of(item) in NOT_SAID:
         return []
     role = role_in(item)
@@ -192,7 +192,7 @@ def _parse_message(item: Mapping[str, Any], role: object) -> list[Turn] | Fault 
 
 
 def _is_result(content: object) -> bool:
-    """Return whether content consists only of tool results, which may come in a user's turn."""
+    """Return whether content consists only of tool results, which may be sent as a user turn."""
     parts = content if isinstance(content, list) else []
     kinds = {kind_of(part) if isinstance(part, Mapping) else "" for part in parts}
     return kinds == {"tool_result"}

@@ -47,7 +47,7 @@ def open_file(
     """Open a file or a member of a ZIP archive; unpack it according to the suffix of `name`.
 
     Raises:
-        DataError: The file may not be read, or its content does not match its name.
+        DataError: There is no permission to read the file, or its content does not match its name.
     """
     with ExitStack() as stack:
         try:
@@ -60,7 +60,7 @@ def open_file(
         suffix = Path(name).suffix.lower()
         if member:
             archive = stack.enter_context(zipfile.ZipFile(file))
-            # Its list of members is read again for each of them.
+            # The archive's list of members is read again for each member.
             bound.add(len(archive.filelist) * VALUE_BYTES, where)
             file = _bounded(archive.open(member), bound, where)
         check_magic(file.peek(), suffix, where)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tasks.ingest.detect import NAMES, detect, plain_name
+from tasks.ingest.detect_columns import NAMES, detect, plain_name
 from tasks.ingest.encoding import escape_surrogates
 from tasks.ingest.guess import guess
 from tasks.ingest.rows import Row
@@ -13,8 +13,8 @@ from tasks.lib.core.errors import DataError
 MAX_DEPTH = 3  # of lists of rows inside rows
 HEADER_WORDS = 3  # of a "name" that is the first row of a table without a header
 NO_COLUMN = "Set ingest.source to a file with a column of texts or conversations."
-QUESTIONS = NAMES["instruction"][:10]  # not "text" and the like, which answers have, too
-# Tables of pandas: by column, and as a list of names with lists of cells.
+QUESTIONS = NAMES["instruction"][:10]  # not "text" and the like, which may also name answers
+# pandas tables: by column, and as a list of names with lists of cells.
 BY_COLUMN = (
     "[to_entries[] | .key as $k | .value | to_entries | map({($k): .value})] | transpose[] | add"
 )
@@ -27,12 +27,12 @@ def jq(program: str) -> str:
 
 
 def choose(rows: Sequence[Row], names: Sequence[str], command: str | None) -> str:
-    """Return what to do if no column is known to hold instructions.
+    """Return what to do if no column is recognised as the one with the instructions.
 
     Args:
         rows: The first rows of the file.
         names: The columns of these rows.
-        command: The override that chooses the most probable column; None if there is none.
+        command: The override that chooses the most likely column; None if there is none.
     """
     inner = _inner_rows(rows)
     if inner:
@@ -61,20 +61,20 @@ def check_one_row(row: Row, where: str) -> None:
     """Check that the only row of a file is not a whole table.
 
     Raises:
-        DataError: It is a whole table; the message has a command that writes the table's rows.
+        DataError: It is a whole table; the message gives a command that writes the table's rows.
     """
     command = reshape(row)
     if command:
         keys = ", ".join(escape_surrogates(str(key)) for key in list(row)[:3])
         raise DataError(
-            f"the file is one object that holds a whole table; its keys are {keys} …",
+            f"the file is one object that contains a whole table; its keys are {keys} …",
             where=where,
             fix=f"Write a line for each row: {command}.",
         )
 
 
 def reshape(value: Mapping[str, Any]) -> str | None:
-    """Return the command that writes the rows of a table in one object; None for a single row."""
+    """Return the command that extracts the rows of a table in one object; None for a single row."""
     cells = list(value.values())
     if {"columns", "data"} <= value.keys():
         return jq(SPLIT)

@@ -18,7 +18,7 @@ _SPLIT = re.compile(r"(?:^|[/_.-])(train|test|valid|validation|dev|eval)(?=[/_.\
 
 
 def data_suffix(name: str) -> str:
-    """Return the suffix of a file's format in lower case, ignoring a compression suffix."""
+    """Return a file's format suffix in lower case, ignoring a compression suffix."""
     path = PurePosixPath(name.lower())
     return PurePosixPath(path.stem).suffix if path.suffix in PACKED else path.suffix
 

@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 
 
 class Executor(StrEnum):
-    """Where shards are processed. The results are the same, byte for byte."""
+    """Where shards are processed; the results are byte-identical everywhere."""
 
     LOCAL = "local"
     RAY = "ray"

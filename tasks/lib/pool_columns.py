@@ -14,7 +14,7 @@ from tasks.lib.core.params import PARAMS_FILE
 from tasks.lib.core.schemas import POOL
 from tasks.lib.core.tables import read_batches
 
-SOURCE = "source"  # the file of a record, without its line
+SOURCE = "source"  # a record's file, without the line number
 BATCH_ROWS = 8192  # pool rows in memory at a time
 MAX_NAMES = 20  # columns that a message lists
 
@@ -58,8 +58,8 @@ def read_weights(
     """Return a column of non-negative weights: float64, shape (n,), in the order of `rows`.
 
     Raises:
-        ParamError: No record has the column, some records have no number in it or a negative one
-            (the error says how many), or all weights are 0.
+        ParamError: No record has the column, some of its values are missing, negative or not
+            numbers (the error says how many), or all weights are 0.
     """
     values = read_columns(pool_file, {column: param}, rows)[column]
     wrong = [(row, value) for row, value in zip(rows, values, strict=True) if not _is_weight(value)]

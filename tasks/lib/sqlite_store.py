@@ -87,6 +87,5 @@ class SqliteStore:
                 f"the stored {self._table} cannot be used: {error}",
                 where=str(self._path),
                 fix="Check that the disk has room and that the file is writable, then run this "
-                f"again. If the file is damaged, delete it: its {self._table} are then computed "
-                "again.",
+                f"again. If the file is damaged, delete it: its {self._table} are then recomputed.",
             ) from None

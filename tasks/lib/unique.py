@@ -45,7 +45,7 @@ def read_vectors(path: Path, n_records: int | None = None) -> NDArray[np.float32
     Raises:
         DataError: The file is not an array of this type, or does not have `n_records` rows.
     """
-    fix = "Run `dvc repro --force embed`, which writes it again."
+    fix = "Run `dvc repro --force embed`, which recomputes it."
     try:
         vectors = np.lib.format.open_memmap(path, mode="r")
     except _UNREADABLE as error:

@@ -62,7 +62,7 @@ def insert(texts: Sequence[str], kind: CheckKind, seed: int) -> tuple[list[str],
     Args:
         texts: At least one text.
         kind: What to insert.
-        seed: The seed of every random choice.
+        seed: The seed for every random choice.
     """
     rng = random.Random(f"{seed} {kind}")
     open_slots = list(range(1, len(texts) + 1))

@@ -1,17 +1,37 @@
 """The candidates: their records, their prompts and their texts."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.schemas import KNOWN, PROMPTS
-from tasks.lib.core.tables import read_table
+from tasks.lib.core.tables import read_batches, read_table
 from tasks.llm_select.pool_texts import PoolFile
 from tasks.llm_select.verdicts import Members
+
+BATCH_ROWS = 65_536  # in memory at a time
+
+
+class Prompts(Sequence[Members]):
+    """The candidates of each prompt, made on demand: an array for each would take more memory.
+
+    Args:
+        numbers: int32, shape (n,): the number of the prompt that shows candidate i, in order.
+    """
+
+    def __init__(self, numbers: NDArray[np.int32]) -> None:
+        starts = np.flatnonzero(np.diff(numbers)) + 1
+        self._bounds = np.concatenate([[0], starts, [len(numbers)]])
+
+    def __len__(self) -> int:
+        return len(self._bounds) - 1
+
+    def __getitem__(self, i: Any) -> Any:
+        return np.arange(self._bounds[i], self._bounds[i + 1])
 
 
 class Candidates(NamedTuple):
@@ -25,33 +45,37 @@ class Candidates(NamedTuple):
 
     pool: PoolFile
     rows: NDArray[np.int64]
-    prompts: list[Members]
+    prompts: Sequence[Members]
     is_known: NDArray[np.bool_]
 
     @classmethod
     def read(cls, prompts_path: Path, pool_path: Path, known_path: Path) -> Self:
-        """Read the candidates in a prompts table, and the pool that has their texts.
+        """Read the candidates in a prompts table, and the pool that contains their texts.
 
         Raises:
             DataError: A table is empty or does not match its schema, or the pool lacks a record.
         """
-        table, pool = read_table(prompts_path, PROMPTS), PoolFile(pool_path)
-        rows = pc.index_in(table["id"], value_set=pool.ids)
-        if rows.null_count or not table.num_rows:
+        pool = PoolFile(pool_path)
+        index = pool.index()
+        numbers, rows = [np.empty(0, np.int32)], [np.empty(0, np.int64)]
+        for batch in read_batches(prompts_path, PROMPTS, ["prompt", "id"], BATCH_ROWS):
+            numbers.append(batch["prompt"].to_numpy())
+            rows.append(index.rows(batch["id"], prompts_path))
+        found = np.concatenate(rows)
+        if found.min(initial=0) < 0 or not len(found):
             raise DataError(
                 "there are no records to select from"
-                if not table.num_rows
+                if not len(found)
                 else "a record is not in the pool",
                 where=str(prompts_path),
                 fix="Run `dvc repro llm_select`, which also runs the stages before it.",
             )
-        known = read_table(known_path, KNOWN, ["id"])["id"]
-        starts = np.flatnonzero(np.diff(table["prompt"].to_numpy())) + 1
+        known = read_table(known_path, KNOWN, ["id"])["id"].combine_chunks()
         return cls(
             pool=pool,
-            rows=rows.to_numpy().astype(np.int64),
-            prompts=np.split(np.arange(table.num_rows), starts),
-            is_known=pc.is_in(table["id"], value_set=known).to_numpy(),
+            rows=found,
+            prompts=Prompts(np.concatenate(numbers)),
+            is_known=np.isin(found, index.rows(known, known_path)),
         )
 
     def texts(self, members: Members) -> list[str]:
@@ -60,4 +84,4 @@ class Candidates(NamedTuple):
 
     def ids(self, members: Members) -> list[str]:
         """Return the record ids of candidates."""
-        return [str(i) for i in self.pool.ids.take(self.rows[members]).to_pylist()]
+        return self.pool.ids(self.rows[members])

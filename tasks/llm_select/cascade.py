@@ -55,22 +55,20 @@ class JudgeSettings(NamedTuple):
 
 
 class CascadeAnswer(NamedTuple):
-    """The picks from a list of texts, by their index."""
+    """The picks from a list of texts, as indices."""
 
     picks: tuple[int, ...] = ()  # the best first; fewer than asked for if answers are missing
     reasons: tuple[str | None, ...] = ()  # of each pick
     answers: tuple[UsedAnswer, ...] = ()
-    set_aside: Mapping[int, NoAnswer] = {}  # texts that no model accepts, not even alone
+    set_aside: Mapping[int, NoAnswer] = {}  # texts that no model accepts, even alone
     is_whole: bool = False  # one answer ranks all of the texts together
     unanswered: tuple[str, ...] = ()  # the keys of requests that gave no answer, or were not sent
     preferences: Preferences = ()  # in the order of the texts, if one answer has log-probabilities
 
     def renumbered(self, indices: Sequence[int]) -> Self:
         """Return the same picks with index i replaced by ``indices[i]``."""
-        return self._replace(
-            picks=tuple(indices[i] for i in self.picks),
-            set_aside={indices[i]: reason for i, reason in self.set_aside.items()},
-        )
+        set_aside = {indices[i]: reason for i, reason in self.set_aside.items()}
+        return self._replace(picks=tuple([indices[i] for i in self.picks]), set_aside=set_aside)
 
 
 class RouteCascade:
@@ -106,7 +104,7 @@ class RouteCascade:
     async def _judge_halves(
         self, texts: Sequence[str], n_picks: int, vote: int, reason: NoAnswer
     ) -> CascadeAnswer:
-        """Judge both halves and interleave their picks; a third answer decides between winners."""
+        """Judge both halves and interleave their picks; if one is needed, judge the two again."""
         n = len(texts)
         if n == 1:
             return CascadeAnswer(set_aside={0: reason})

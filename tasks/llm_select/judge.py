@@ -11,7 +11,16 @@ from tasks.lib.typicality.typicality import choose
 from tasks.llm_select.attention_checks import insert
 from tasks.llm_select.cascade import CascadeAnswer, JudgeSettings, RouteCascade
 from tasks.llm_select.letters import LetterBias, mean_preferences
-from tasks.llm_select.verdicts import PENDING, Ballot, Members, PickMethod, Question, Verdict
+from tasks.llm_select.verdicts import (
+    PENDING,
+    Ballot,
+    JudgedPrompt,
+    Members,
+    PickMethod,
+    Question,
+    Receive,
+    Verdict,
+)
 from tasks.llm_select.votes import (
     as_ballot,
     combine,
@@ -53,22 +62,27 @@ class Judge:
             self._judge_or_wait, limit=limit, advance=advance, stopping=gateway.stopping
         )
 
-    async def __call__(self, questions: Iterable[Question]) -> list[Verdict | None]:
-        """Return a verdict on each question, in order; texts are read just before they are sent.
+    async def __call__(self, questions: Iterable[Question], receive: Receive) -> None:
+        """Pass each question on with its verdict, in order; texts are read just before it is sent.
 
-        Once the cap is reached, a question without an answer gets None, and the questions that
-        were not started are missing from the end of the list.
+        Once the cap is reached, None is passed on for a question without an answer, and the
+        questions that were not started are missing from the end. With log-probabilities, nothing
+        is passed on before the last answer, since the letters' bias is estimated from all of them.
 
         Raises:
             LLMError: A provider refuses, or none can be reached; answers so far are kept.
             ParamError: A route's provider or price is unknown, or its key is not set.
         """
-        verdicts = await self._pool.answers(questions)
-        for verdict in filter(None, verdicts):
+        if not any(route.logprobs for route in self._routes):
+            await self._pool.pass_on(questions, receive)
+            return
+        judged = await self._pool.answers(questions)
+        for _, verdict in filter(None, judged):
             for ballot in verdict.ballots:
                 if ballot.preferences:
                     self._bias.add(ballot.preferences)
-        return [verdict and self._calibrated(verdict) for verdict in verdicts]
+        for prompt in judged:
+            receive(prompt and prompt._replace(verdict=self._calibrated(prompt.verdict)))
 
     def _calibrated(self, verdict: Verdict) -> Verdict:
         """Rank the slots of a verdict by their log-probabilities if every ballot has them."""
@@ -83,11 +97,11 @@ class Judge:
         scores = judge_scores(tuple(ranked), len(means), self._settings.shortlist)
         return verdict._replace(slots=(*ranked, *others), scores=scores)
 
-    async def _judge_or_wait(self, question: Question) -> Verdict:
+    async def _judge_or_wait(self, question: Question) -> JudgedPrompt:
         try:
-            return await self._judge(question)
+            return JudgedPrompt(question, await self._judge(question))
         except Pending:
-            return PENDING
+            return JudgedPrompt(question, PENDING)
 
     async def _judge(self, question: Question) -> Verdict:
         """Return the verdict of all votes on a question."""
@@ -103,7 +117,7 @@ class Judge:
         ballots, answers = await self._vote(texts, n_needed, settings)
         taken = slice(None) if is_first else settings.take.ranks(n_needed, question.n_ranked)
         verdict = self._verdict(texts, taken, n_needed, ballots, answers)
-        return verdict._replace(attention_check_slot=check_slot)
+        return verdict._replace(attention_check_slot=check_slot) if check else verdict
 
     async def _vote(
         self, texts: list[str], n_needed: int, settings: JudgeSettings
@@ -111,7 +125,7 @@ class Judge:
         """Show the texts in one order after another, until the vote is settled.
 
         Raises:
-            Pending: Answers are missing; no vote was requested that may turn out to be unnecessary.
+            Pending: Answers are missing; votes that might prove unnecessary were not requested.
         """
         cascade = RouteCascade(self._gateway, self._routes, settings)
         n_votes = n_useful(len(texts), settings.votes)
@@ -152,8 +166,8 @@ class Judge:
     ) -> Verdict:
         """Combine the votes into a verdict; the offline judge fills the ranks left open."""
         voted = combine([ballot.ranking for ballot in ballots], texts)
-        set_aside = {i + 1: why.value for a in answers for i, why in a.set_aside.items()}
-        set_aside = {slot: why for slot, why in sorted(set_aside.items()) if slot not in voted}
+        not_judged = {i + 1: why.value for a in answers for i, why in a.set_aside.items()}
+        set_aside = {slot: not_judged[slot] for slot in sorted(not_judged) if slot not in voted}
         reasons: dict[int, str] = {}
         for answer in reversed(answers):
             pairs = zip(answer.picks, answer.reasons, strict=True)

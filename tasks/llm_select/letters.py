@@ -1,9 +1,9 @@
 """Read a preference for each slot from the log-probabilities of one token: the slot's letter.
 
 A letter keeps its own bias whatever the candidates are: the first slots are likelier, and so are
-letters that are words. So the mean of the letter over the other prompts is subtracted. Several
+letters that are words. So the letter's mean over the other prompts is subtracted. Several
 orders show each candidate under several letters, which cancels the rest of the bias.
-docs/explanation/judge.md has the measurements.
+docs/explanation/judge.md reports the measurements.
 """
 
 import json
@@ -44,7 +44,7 @@ def parse_letters(text: str, n_candidates: int) -> list[int] | UnusableReply:
 def read_preferences(text: str, n_candidates: int) -> Preferences:
     """Return the log-probabilities of all slots in a text that `parse_letters` accepts.
 
-    A slot that is not reported gets the least log-probability that is, which is an upper bound.
+    An unreported slot gets the lowest reported log-probability, which is an upper bound.
     """
     found, bound = _reported(text, n_candidates), min(_tokens(text).values())
     return tuple(found.get(slot, bound) for slot in range(1, n_candidates + 1))
@@ -64,9 +64,9 @@ class LetterBias:
         self._counts[n] += 1
 
     def without(self, votes: Sequence[Preferences]) -> Floats:
-        """Return the means over all votes but these, which are on one prompt; 0 if it is alone.
+        """Return the means over all votes except these, on one prompt; 0 if there are no others.
 
-        The prompt's own votes are excluded, since one prompt alone looks like the bias.
+        The prompt's own votes are excluded, since its preferences would be taken for bias.
         """
         n = len(votes[0])
         n_others = self._counts[n] - len(votes)

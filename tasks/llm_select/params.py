@@ -115,7 +115,7 @@ def check_answer_room(
 def check_letters(
     settings: JudgeSettings, routes: Sequence[Route], n_slots: int, mode: Mode
 ) -> None:
-    """Check that one letter can be the answer of each route with logprobs.
+    """Check that each route with logprobs can answer with one letter.
 
     Args:
         settings: The settings of the judge.
@@ -152,9 +152,9 @@ def check_letters(
 def selection_name(
     params: LlmSelect, settings: JudgeSettings, routes: Sequence[Route], prompts_file: Path
 ) -> SelectionName:
-    """Return the name that all runs with the same questions have; they share one cap.
+    """Return the name that all runs with the same questions share, and with it one cap.
 
-    The former name did not depend on temperatures and schemas.
+    The old name did not depend on temperatures and schemas.
     """
     how = {"max_usd", "max_attempts", "timeout_s", "concurrency", "batch", "batch_rest", "journal"}
     by_content = {"prompt", "route", "fallback_routes"}  # by words and models: names may change
@@ -172,7 +172,7 @@ def selection_name(
             words=_words(settings.prompt),
             temperatures=[route.temperature for route in routes],
             schemas=[route.schema_use for route in routes],
-            **({"options": options} if any(options) else {}),  # names from before stay the same
+            **({"options": options} if any(options) else {}),  # older names stay the same
             **shared,
             **asked,
         ),

@@ -14,7 +14,7 @@ from tasks.lib.gateway.reply import (
     without_thoughts,
 )
 
-MAX_REASON = 300  # characters of the sentence on a pick
+MAX_REASON = 300  # characters of the sentence about a pick
 MAX_DIGITS = 9  # of a slot; int() rejects a number with thousands of digits, or is slow
 
 PICKS, REASONS = "picks", "reasons"
@@ -22,8 +22,8 @@ PICKS, REASONS = "picks", "reasons"
 
 _NUMBERS = r"['\"]?\d+['\"]?(?:\s*+,\s*+['\"]?\d+['\"]?)*+"
 _LIST = rf"\[\s*+{_NUMBERS}\s*+(?:,\s*+)?\]"
-_LISTS = re.compile(rf"{_LIST}(?:(?:\s|,|;|>|\band\b)*+{_LIST})*+")  # [3, 5], also [3], [5]
-_BARE = re.compile(  # 3, 5, also Candidate 3 > Candidate 5
+_LISTS = re.compile(rf"{_LIST}(?:(?:\s|,|;|>|\band\b)*+{_LIST})*+")  # [3, 5] or [3], [5]
+_BARE = re.compile(  # 3, 5 or Candidate 3 > Candidate 5
     r"(?:\w+\s*:)?(?:[\s\d,;>#]|slot|candidate)+\.?", re.IGNORECASE
 )
 _NUMBER = re.compile(r"\d+")
@@ -51,9 +51,9 @@ def answer_schema(n_candidates: int, n_picks: int, *, rationale: bool = False) -
 def parse_picks(text: str, n_candidates: int, n_picks: int) -> list[int] | UnusableReply:
     """Return the slots that a reply picks, the best first, or what is wrong with it.
 
-    The list has `n_picks` different slots from 1 to `n_candidates`. Of a longer list, the first
-    `n_picks` are taken, since the best come first. Of several lists, the last one counts, but an
-    object with picks takes precedence over other lists. Never raises.
+    The list has `n_picks` different slots from 1 to `n_candidates`. Only the first `n_picks` of a
+    longer list are used, since the best come first. If there are several lists, the last one
+    counts, but an object with picks takes precedence over other lists. Never raises.
     """
     text = without_thoughts(text)
     if not text:
@@ -66,7 +66,7 @@ def parse_picks(text: str, n_candidates: int, n_picks: int) -> list[int] | Unusa
 
 
 def parse_reasons(text: str, n_picks: int) -> list[str | None]:
-    """Return the reason for each pick of a reply, None if it gives none. Never raises."""
+    """Return the reason for each pick in a reply; None if it gives none. Never raises."""
     objects = list(json_values(without_thoughts(text)))
     given = next((o[REASONS] for o in reversed(objects) if REASONS in o), None)
     given = given if isinstance(given, list) else []

@@ -8,8 +8,8 @@ The test is Pearson's chi-square in the general form for trials that differ (Rao
 Statistical Inference*, 1973, 6b.2): here prompts of different sizes. With prompts of one size it
 is the usual sum of (observed - expected)² / expected, with one degree of freedom fewer than there
 are slots. Agreement is the mean over prompts of Fleiss's pairwise agreement (Fleiss 1971), and
-kappa corrects it for chance with free margins, 1 / n (Brennan & Prediger 1981), since a slot of
-one prompt is not the same category as that of another.
+kappa corrects it for chance with free margins, 1 / n (Brennan & Prediger 1981), since a slot in
+one prompt is not the same category as that slot in another.
 """
 
 import math
@@ -46,7 +46,7 @@ class PositionBias:
             self._sizes[n_candidates] += 1
 
     def summary(self) -> dict[str, Any]:
-        """Return the fields of `SlotChoices` except `is_shuffled`, floats rounded to 6 digits."""
+        """Return `SlotChoices`' fields except `is_shuffled`, with floats rounded to 6 digits."""
         n_prompts = self._sizes.total()
         n_slots = max(self._sizes, default=0)
         observed = np.array([self._first[slot] for slot in range(1, n_slots + 1)], dtype=float)
@@ -92,7 +92,7 @@ class Agreement:
             self._chance += 1 / n_candidates
 
     def summary(self) -> dict[str, Any]:
-        """Return the fields of `VoteAgreement`, floats rounded to 6 digits."""
+        """Return `VoteAgreement`'s fields, with floats rounded to 6 digits."""
         n, same, chance = self._n_prompts, self._same, self._chance
         return {
             "n_prompts": n,

@@ -7,7 +7,7 @@ from string import Template, ascii_uppercase
 from typing import NamedTuple
 
 from tasks.lib.core.errors import ParamError, nearest
-from tasks.lib.gateway.fence import BLOCK_HEADER, render_block
+from tasks.lib.gateway.fence import BLOCK_HEADER, fence_word, render_block
 from tasks.lib.gateway.request import USER_MARK, Messages, read_words
 from tasks.lib.journal.legacy import former_texts
 
@@ -30,39 +30,44 @@ class Prompt(NamedTuple):
     def messages(self, texts: Sequence[str], n_picks: int, *, rationale: bool = False) -> Messages:
         """Return the question about these candidates; their texts are only in the user part.
 
-        With `rationale` it also asks for a sentence on each pick.
+        With `rationale` it also asks for a sentence about each pick.
         """
-        numbers = {"n_picks": str(n_picks), "n_candidates": str(len(texts))}
         block = render_block(texts, n_picks, self.block_header)
-        user = self.user.substitute(numbers, candidates=block)
+        user = block.join(_around_candidates(self.user, n_picks, len(texts)))
         if rationale:
             user += f"\n{self.rationale_words}"
         return [
-            {"role": "system", "content": _substitute(self.system, *numbers.items())},
+            {"role": "system", "content": _with_numbers(self.system, n_picks, len(texts))},
             {"role": "user", "content": user},
         ]
 
     def letter_messages(self, texts: Sequence[str]) -> Messages:
         """Return the question about the best candidate, and the start of its reply.
 
-        With the start, even a model that does not follow instructions goes on with a letter.
+        With the start, even a model that does not follow instructions continues with a letter.
         """
         n = len(texts)
-        numbers = {"n_picks": "1", "n_candidates": str(n)}
         block = render_block(texts, 1, self.block_header, ascii_uppercase[:n])
         user = Template(read_words(HERE / "letter.txt")).substitute(
             n_candidates=n, candidates=block
         )
         return [
-            {"role": "system", "content": _substitute(self.system, *numbers.items())},
+            {"role": "system", "content": _with_numbers(self.system, 1, n)},
             {"role": "user", "content": user},
             {"role": "assistant", "content": read_words(HERE / "letter_start.txt")},
         ]
 
 
-@lru_cache(maxsize=256)  # prompts of a run have few sizes
-def _substitute(template: Template, *values: tuple[str, str]) -> str:
-    return template.substitute(dict(values))
+@lru_cache(maxsize=256)  # a run's prompts have few sizes
+def _with_numbers(template: Template, n_picks: int, n: int, candidates: str = "") -> str:
+    return template.substitute(n_picks=n_picks, n_candidates=n, candidates=candidates)
+
+
+@lru_cache(maxsize=256)
+def _around_candidates(template: Template, n_picks: int, n: int) -> list[str]:
+    """Return the parts of a text before, between and after its placeholders for candidates."""
+    mark = fence_word([template.template])  # it occurs nowhere in the template
+    return _with_numbers(template, n_picks, n, mark).split(mark)
 
 
 def read_prompt(path: Path) -> Prompt:
@@ -107,7 +112,7 @@ def _check_criteria(path: Path, criteria: str) -> None:
         raise ParamError(
             "the file is empty"
             if not placeholder
-            else f"the file has ${placeholder} but no line {USER_MARK!r}",
+            else f"the file contains ${placeholder} but no line {USER_MARK!r}",
             where=str(path),
             fix="Write criteria alone, as in tasks/llm_select/criteria.txt, or a whole prompt "
             f"with a line {USER_MARK!r} between its system part and its user part.",

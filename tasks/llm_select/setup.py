@@ -1,4 +1,4 @@
-"""The questions to the judge, as the workspace and params.yaml define them."""
+"""The questions for the judge, as the workspace and params.yaml define them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,11 +15,12 @@ from tasks.lib.gateway.routes import Route, load_chain
 from tasks.lib.pool_columns import read_columns, read_weights
 from tasks.lib.prompts.geometry import Mode, check_budgets
 from tasks.lib.prompts.quota import Take
+from tasks.llm_select.attention_checks import plan_checks
 from tasks.llm_select.candidates import Candidates
 from tasks.llm_select.cascade import JudgeSettings
 from tasks.llm_select.judging import judge_prompts
 from tasks.llm_select.params import LlmSelect, check_answer_room, check_letters, read_settings
-from tasks.llm_select.verdicts import AskJudge, Judged
+from tasks.llm_select.verdicts import AskJudge, Receive
 
 
 class Setup(NamedTuple):
@@ -84,14 +85,15 @@ class Setup(NamedTuple):
         """The number of prompts and attention checks."""
         return len(self.candidates.prompts) + self.params.attention_checks
 
-    async def judge(self, judge: AskJudge) -> Judged:
-        """Return the verdict of a judge on every prompt, and on the attention checks."""
-        n_checks, seed = self.params.attention_checks, self.settings.calls.seed
-        return await judge_prompts(self.candidates.prompts, self.n_ranked, n_checks, seed, judge)
+    async def judge(self, judge: AskJudge, receive: Receive) -> None:
+        """Have every prompt judged by `judge`, and then the attention checks."""
+        prompts, seed = self.candidates.prompts, self.settings.calls.seed
+        checks = plan_checks(len(prompts), self.params.attention_checks, seed)
+        await judge_prompts(prompts, self.n_ranked, checks, judge, receive)
 
 
 def _check_wishes(values: Mapping[str, Any], candidates: Candidates, n: int) -> None:
-    """Check the quotas and weights of the choose section before any call is paid.
+    """Check the quotas and weights of the choose section before any call is paid for.
 
     They are not declared as parameters of this stage, because they do not change its outputs.
 

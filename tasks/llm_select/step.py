@@ -16,27 +16,26 @@ from tasks.lib.gateway.gateway import Gateway
 from tasks.lib.journal.journal import Journal
 from tasks.lib.journal.place import journal_place
 from tasks.llm_select.judge import Judge
-from tasks.llm_select.outputs import write_outputs
+from tasks.llm_select.outputs import OutputWriter
 from tasks.llm_select.params import BatchRest, check, selection_name
 from tasks.llm_select.setup import Setup
-from tasks.llm_select.usage import make_usage
-from tasks.llm_select.verdicts import Judged
+from tasks.llm_select.verdicts import Receive, ignore
 
 
 def work(stage: Stage) -> None:
     """Read the prompts, have them judged, and write the ballots."""
     check(stage.values)  # also the API keys, before anything is read
     setup = Setup.read(stage, stage.values)
-    params, candidates = setup.params, setup.candidates
+    params = setup.params
     prompts_file = stage.dep("cluster/prompts.parquet")
     name = selection_name(params, setup.settings, setup.routes, prompts_file)
     progress = stage.progress(setup.n_questions, "prompts")
     place = journal_place(stage.state, stage.values)
     with closing(Journal(place, name, cap_usd=params.max_usd)) as journal:
-        judged = run_loop(_judge(setup, journal, progress.advance))
+        with OutputWriter(stage.out, setup) as outputs:
+            run_loop(_judge(setup, journal, progress.advance, outputs.add))
         spent_usd, n_new = journal.spent_usd, journal.n_new
-        usage = make_usage(judged, setup, journal)
-    write_outputs(stage.out, judged, candidates, setup.routes, usage)
+        usage = outputs.write_usage(journal)
     _log_result(usage, spent_usd, params.max_usd)
     log.info(
         "llm_select: %s answers come from the journal, %s are new",
@@ -45,14 +44,18 @@ def work(stage: Stage) -> None:
     )
 
 
-async def _judge(setup: Setup, journal: Journal, advance: Callable[[], None]) -> Judged:
+async def _judge(
+    setup: Setup, journal: Journal, advance: Callable[[], None], receive: Receive
+) -> None:
     async with aclosing(Gateway(setup.routes, setup.settings.calls, journal)) as gateway:
         judge = partial(
             Judge, routes=setup.routes, settings=setup.settings, texts=setup.candidates.texts
         )
         if setup.params.batch or has_unfinished(journal.own_file):
-            await _buy_batches(setup, journal, gateway, lambda source: setup.judge(judge(source)))
-        return await setup.judge(judge(gateway, advance=advance))
+            await _buy_batches(
+                setup, journal, gateway, lambda source: setup.judge(judge(source), ignore)
+            )
+        await setup.judge(judge(gateway, advance=advance), receive)
 
 
 async def _buy_batches(
@@ -75,7 +78,7 @@ async def _buy_batches(
             f"{len(buyer.unanswered):,} requests have no reply from their batch",
             where=route.where,
             fix="Run this again to send them in a new batch, or set llm_select.batch_rest: "
-            f"one_by_one. The answers so far are kept in {journal.path}.",
+            f"one_by_one. The answers so far are stored in {journal.path}.",
         )
 
 

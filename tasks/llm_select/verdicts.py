@@ -1,5 +1,6 @@
 """Questions to a judge, and its verdicts."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple, Self
@@ -40,7 +41,7 @@ class UsedAnswer(NamedTuple):
 
     key: str
     digest: str
-    route: str  # the alias that the route has now
+    route: str  # the route's current alias
     model: str  # as the provider names it
     prompt_tokens: int
     completion_tokens: int
@@ -52,9 +53,20 @@ class UsedAnswer(NamedTuple):
 
     @classmethod
     def of(cls, answer: Answer, alias: str) -> Self:
-        """Return the facts of a journal answer, which may have been bought under another alias."""
-        facts = answer._asdict() | {"digest": answer.digest, "route": alias}
-        return cls(**{name: facts[name] for name in cls._fields})
+        """Return the facts about a journal answer, perhaps bought under another alias."""
+        return cls(
+            key=answer.key,
+            digest=answer.digest,
+            route=alias,
+            model=answer.model,
+            prompt_tokens=answer.prompt_tokens,
+            completion_tokens=answer.completion_tokens,
+            usd=answer.usd,
+            is_upper_bound=answer.is_upper_bound,
+            dropped_params=answer.dropped_params,
+            reasoning_tokens=answer.reasoning_tokens,
+            cached_tokens=answer.cached_tokens,
+        )
 
 
 class Ballot(NamedTuple):
@@ -81,16 +93,16 @@ class Verdict(NamedTuple):
     attention_check_slot: int | None = None
     unanswered: tuple[str, ...] = ()  # the keys of requests that gave no answer, or were not sent
 
-    def n_votes(self, slot: int) -> int:
-        """Return the number of ballots that name a slot."""
-        return sum(slot in ballot.ranking for ballot in self.ballots)
+    @property
+    def n_votes(self) -> Counter[int]:
+        """The number of ballots that name each slot."""
+        return Counter(slot for ballot in self.ballots for slot in ballot.ranking)
 
     @property
     def methods(self) -> tuple[PickMethod, ...]:
         """The method that ranked each slot in `slots`."""
-        return tuple(
-            self.method if self.n_votes(slot) else PickMethod.FALLBACK for slot in self.slots
-        )
+        n_votes = self.n_votes
+        return tuple(self.method if n_votes[slot] else PickMethod.FALLBACK for slot in self.slots)
 
 
 PENDING = Verdict((), (), PickMethod.LLM, {}, (), ())
@@ -104,18 +116,13 @@ class JudgedPrompt(NamedTuple):
     verdict: Verdict
 
 
-class Judged(NamedTuple):
-    """The verdicts on all prompts."""
-
-    prompts: list[JudgedPrompt]  # by prompt
-    n_planned: int
-    attention_checks: list[JudgedPrompt]
-
-    @property
-    def is_partial(self) -> bool:
-        """Whether the cap was reached before every prompt was judged."""
-        return len(self.prompts) < self.n_planned
+Receive = Callable[[JudgedPrompt | None], object]
+"""Called with each question that was begun, in order; None if the question has no answer."""
 
 
-AskJudge = Callable[[Iterable[Question]], Awaitable[list[Verdict | None]]]
-"""Returns the verdict on each question, None if it has no answer; the list may end early."""
+def ignore(_: JudgedPrompt | None) -> None:
+    """Receive a question whose verdict is not needed."""
+
+
+AskJudge = Callable[[Iterable[Question], Receive], Awaitable[None]]
+"""Passes each question on with its verdict; may end early."""

@@ -23,8 +23,8 @@ def order(n: int, vote: int, n_votes: int) -> tuple[int, ...]:
     """Return the candidates of a vote by slot: item s - 1 is the candidate in slot s.
 
     Vote 1 keeps the order. The others rotate it, by steps as even as `n` allows, so that each
-    candidate has another slot in every vote, near the front in some and near the back in others.
-    Neighbours stay neighbours.
+    candidate has a different slot in every vote, near the front in some and near the back in
+    others. Neighbours stay neighbours.
 
     Raises:
         ValueError: The vote is not from 1 to `n_useful`.
@@ -37,7 +37,7 @@ def order(n: int, vote: int, n_votes: int) -> tuple[int, ...]:
 
 
 def as_ballot(picks: Sequence[int], shown: Sequence[int]) -> Ranking:
-    """Return the slots picked in the order `shown`, renumbered as in vote 1."""
+    """Return slots picked from texts in the order `shown`, renumbered as in vote 1."""
     return tuple(shown[slot - 1] + 1 for slot in picks)
 
 
@@ -67,7 +67,7 @@ def is_settled(ballots: Sequence[Ranking], n_votes: int, n_ranked: int) -> bool:
 
 
 def n_certain(ballots: Sequence[Ranking], n_votes: int, n_ranked: int) -> int:
-    """Return the number of votes that are cast for certain, whatever the next ballots say.
+    """Return the number of votes that are certain to be cast, whatever the next ballots say.
 
     More than half are always cast, and all of them once two ballots differ.
     """
@@ -76,7 +76,7 @@ def n_certain(ballots: Sequence[Ranking], n_votes: int, n_ranked: int) -> int:
 
 
 def combine(ballots: Sequence[Ranking], texts: Sequence[str]) -> Ranking:
-    """Return all slots that the ballots name, the best first by a Borda count.
+    """Return all slots that the ballots name, the best first by Borda count.
 
     In a ballot of m slots, the first gets m points and the last 1; others get none. Ties in points
     go to the slot that more ballots name, then to the one that the offline judge prefers
@@ -104,7 +104,7 @@ def combine(ballots: Sequence[Ranking], texts: Sequence[str]) -> Ranking:
 
 
 def judge_scores(ranking: Ranking, n_slots: int, shortlist: int) -> list[float]:
-    """Return the judge score of each slot, from 0 to 1, by its rank in the combined ballots.
+    """Return the judge score of each slot, from 0 to 1, based on its rank in the combined ballots.
 
     The first slot gets 1 and each later one 1 / `shortlist` less, so slots beyond the shortlist and
     slots that are not ranked get 0. A ranking of more slots, as large budgets require, gives the

@@ -1,4 +1,4 @@
-"""Collect the figures of prefixes of selections, which show what further records add."""
+"""Collect the figures of each selection's prefixes, which show what further records add."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,12 +24,12 @@ def curves(by_size: Mapping[int, Sequence[Measured]]) -> dict[str, Any]:
     """Return every figure for which lower or higher is better, by method, at each size.
 
     Args:
-        by_size: The measured selections by their number of records, ascending.
+        by_size: The measured selections by number of records, ascending.
 
     Returns:
         ``sizes``, and ``methods``: by method and ``group.figure``, [value, low, high] for each
         size, or None if there is no figure. For several seeds, the value is their mean, and low and
-        high are the bounds of the middle `tasks.measure.intervals.LEVEL` of them; for one seed, low
+        high are the bounds of the middle share `tasks.measure.intervals.LEVEL`; for one seed, low
         and high are None.
     """
     methods: dict[str, dict[str, list[Any]]] = {}

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 LEVEL = 0.95
 RESAMPLES_AT_ONCE = 64
-TIE = 1e-6  # the last digits of a sum in float32 differ from processor to processor
+TIE = 1e-6  # the last digits of a sum in float32 vary between processors
 Values = NDArray[np.float64]
 
 
@@ -77,7 +77,7 @@ class Bootstrap:
 
 
 def percentiles(values: Values) -> Interval:
-    """Return the interval that contains the middle LEVEL of the values, by interpolation."""
+    """Return the interval that contains the middle share LEVEL of the values, by interpolation."""
     low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(low), float(high))
 
@@ -86,7 +86,7 @@ def p_random(value: float, random_values: Values, *, lower_is_better: bool) -> f
     """Return the p-value of a figure, from its rank among the figures of random selections.
 
     As in a permutation test, it is (1 + number as good or better) / (1 + number of selections).
-    With 20 random selections, it is at least 1/21. Figures that differ by less than TIE are equal.
+    With 20 random selections, it is at least 1/21. Figures closer than TIE count as equal.
     """
     ahead = value - random_values if lower_is_better else random_values - value
     as_good = ahead >= -TIE

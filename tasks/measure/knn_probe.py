@@ -35,11 +35,11 @@ class KnnProbe:
     def __init__(self, outputs: Sequence[str | None], n_test: int, seed: int) -> None:
         answered = with_output(outputs)
         self.n_answered = len(answered)
-        # A separate stream: otherwise the method random would select the same records.
+        # A separate stream: otherwise the random method would select the same records.
         self.test: Rows = np.sort(np.random.default_rng((seed, 2)).permutation(answered)[:n_test])
         self._has_output = np.isin(np.arange(len(outputs)), answered)
         self._texts = [output or "" for output in outputs]
-        self._words: dict[int, Words] = {}  # of the outputs that were compared
+        self._words: dict[int, Words] = {}  # in the outputs that have been compared
         self._terms: Any = None
         self._expected_terms: Any = None
         if self.test.size:
@@ -75,7 +75,7 @@ class KnnProbe:
     ) -> NDArray[np.float64]:
         """Return, for each prefix, the ROUGE-L of each answer: shape (sizes, questions).
 
-        It is 0 for a prefix with fewer than 2 outputs.
+        The values are 0 for a prefix with fewer than 2 outputs.
         """
         return np.array([scores for _, scores in self._answers(vectors, selected, sizes)])
 

@@ -30,14 +30,14 @@ from tasks.lib.similarity.cosine import Rows
 from tasks.measure.intervals import LEVEL
 
 N_DRAWN = 20  # random selections
-STEPS_PER_DOUBLING = 4  # of the sizes of random selections
+STEPS_PER_DOUBLING = 4  # number of sizes of random selections
 DOUBLINGS = (-3, 2)  # sizes from an eighth of ours to four times ours
 MAX_STEP = 100  # records in a step of the stop rule; for a small selection, a tenth of it
 
 Values = NDArray[np.float64]
 Score = Callable[[Rows, Sequence[int]], Values]
-"""A function that returns, for each prefix, the figure of each record: shape (sizes, records); more
-is better."""
+"""A function that returns, for each prefix, the figure of each record: shape (sizes, records);
+higher is better."""
 
 
 class RandomCurve(NamedTuple):
@@ -71,7 +71,7 @@ def draw_curve(score: Score, n_records: int, sizes: Sequence[int], seed: int) ->
     """Measure random selections of all sizes; smaller selections are prefixes of larger ones."""
     values, drawn = np.empty((N_DRAWN, len(sizes))), []
     for i in range(N_DRAWN):
-        # A separate stream: these are not the selections of the method random.
+        # A separate stream: these are not the selections of the random method.
         rows = np.random.default_rng((seed, 4, i)).permutation(n_records)[: sizes[-1]]
         scores = score(rows, sizes)
         values[i] = scores.mean(axis=1)
@@ -110,10 +110,10 @@ def stop(curve: RandomCurve, sizes: Sequence[int], ours: Values) -> Stop:
     """Return the size at which our lead over random selections of the same size is greatest.
 
     Beyond this size, our next records add less than random records add to a random selection.
-    The size is None if the lead is greatest at the end.
+    The size is None if the lead is greatest at the last size.
 
     Args:
-        curve: The random selections, which include these sizes.
+        curve: The curve of random selections, which covers these sizes.
         sizes: The sizes of our selection, ascending, in equal steps.
         ours: float64, the figure of our selection at each size.
     """
@@ -135,7 +135,7 @@ def _first_above(sizes: Sequence[int], curve: Values, value: float, least: float
 
 
 def _between(sizes: Sequence[int], curve: Values, i: int, value: float) -> float:
-    """Return the size between the places i and i + 1 at which the curve crosses a value."""
+    """Return the size between positions i and i + 1 at which the curve crosses a value."""
     if i < 0 or i + 1 == len(sizes):
         return float(sizes[max(i, 0)])
     share = np.clip((value - curve[i]) / (curve[i + 1] - curve[i]), 0, 1)

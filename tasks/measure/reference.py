@@ -16,7 +16,7 @@ from tasks.measure.text_metrics import codes_of, length_bands, script
 
 MAX_DENSITY_POOL = 20_000  # records to search for neighbours
 MAX_DENSITY_CELLS = 2_000_000_000  # cosines; a limit only for pools of more than 100,000 records
-MAX_POOL = 50_000  # records to be covered; a random part of a larger pool, to bound the cost
+MAX_POOL = 50_000  # records to be covered; a larger pool is sampled at random, to limit the cost
 
 
 class Reference(NamedTuple):
@@ -25,7 +25,7 @@ class Reference(NamedTuple):
     Attributes:
         texts: The texts of all records.
         spaces: The spaces by name, in the order of SPACES.
-        labels: For each property, every record's value as a number from 0: intp, shape (n,).
+        labels: For each property, every record's value, numbered from 0: intp, shape (n,).
         densities: The density of vectors around each record, for NovelSum.
         probe: The nearest-neighbour probe.
     """
@@ -46,10 +46,10 @@ class Reference(NamedTuple):
             corpus: The records.
             dimensions: The number of dimensions of the spaces of words and characters.
             columns: The columns of `extra` with labels to compare, if any record has them.
-            n_test: The number of questions of the probe, if enough records have outputs.
+            n_test: The number of questions for the probe, if enough records have outputs.
             seed: The seed of the projection, the questions and the records to be covered.
         """
-        # A separate stream: otherwise the method random would select the same records.
+        # A separate stream: otherwise the random method would select the same records.
         drawn = np.sort(np.random.default_rng((seed, 1)).permutation(len(corpus.ids))[:MAX_POOL])
         return cls(
             texts=corpus.texts,
@@ -80,7 +80,7 @@ def _spaces(corpus: Corpus, dimensions: int, seed: int, drawn: Rows) -> dict[str
 
 
 def _densities(vectors: Vectors, drawn: Rows) -> Factors:
-    """Return the density around each vector, among some of the drawn ones to bound the cost."""
+    """Return the density around each vector, among a sample of the drawn ones to limit the cost."""
     n_pool = min(len(drawn), MAX_DENSITY_POOL, max(1000, MAX_DENSITY_CELLS // len(vectors)))
     pool = drawn[np.linspace(0, len(drawn) - 1, n_pool).astype(np.intp)]
     own = np.full(len(vectors), -1, np.intp)

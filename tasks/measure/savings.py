@@ -61,7 +61,7 @@ def savings(
     Args:
         reference: The data that selections are measured against.
         curves: The random selections, drawn around the size of ours.
-        runs: Our selection; empty if nothing is selected yet.
+        runs: Our selection; empty if nothing has been selected yet.
     """
     found = equivalents(reference, curves, runs)
     sizes = next(iter(curves.values())).sizes
@@ -88,7 +88,7 @@ def savings(
 
 
 def _scores(reference: Reference) -> dict[str, Score]:
-    """Return the functions that compute the compared figures, by the name of the metric."""
+    """Return the functions that compute the compared figures, by metric name."""
     scores: dict[str, Score] = {}
     for space in COVERED_SPACES:
         if space in reference.spaces:
@@ -104,7 +104,7 @@ def _nearness(space: Space, rows: Rows, sizes: Sequence[int]) -> Values:
 
 
 def annotations_saved(found: Sequence[Equivalent], n_selected: int) -> int:
-    """Return the saving by the smallest equivalent; 0 unless its interval is above our size."""
+    """Return the saving from the smallest equivalent; 0 unless its interval is above our size."""
     if not found or least(found).low <= n_selected:
         return 0
     return least(found).n_random - n_selected

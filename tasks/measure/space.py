@@ -27,15 +27,15 @@ class Space(NamedTuple):
 
     @classmethod
     def of(cls, vectors: Vectors, has_text: NDArray[np.bool_], drawn: Rows) -> Self:
-        """Make a space in which the `drawn` rows that have a text are to be covered."""
+        """Return a space in which the `drawn` rows that have a text are to be covered."""
         rows = drawn[has_text[drawn]]
         is_all = len(rows) == len(vectors)
         return cls(vectors, vectors if is_all else vectors[rows], has_text)
 
     def figures(self, selected: Rows, sizes: Sequence[int]) -> list[dict[str, Figure]]:
-        """Return the figures of each prefix of a selection, given the sizes of the prefixes.
+        """Return the figures of each prefix of a selection, given the prefix sizes.
 
-        If no record of a prefix has a text, it has no figures.
+        A prefix has no figures if none of its records has a text.
         """
         rows, counts = self._with_text(selected, sizes)
         chosen = self.vectors[rows]
@@ -43,9 +43,9 @@ class Space(NamedTuple):
         return [vector_metrics(next(found), chosen[:n]) if n else {} for n in counts]
 
     def gaps(self, selected: Rows, sizes: Sequence[int]) -> NDArray[np.float64]:
-        """Return the distance of each covered record to each prefix: shape (sizes, m).
+        """Return the distance from each covered record to each prefix: shape (sizes, m).
 
-        If no record of the prefix has a text, the distance is the square root of 2, as for records
+        If no record in the prefix has a text, the distance is the square root of 2, as for records
         that have nothing in common.
         """
         rows, counts = self._with_text(selected, sizes)

@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from tasks.measure.reference import Reference
 
 
-BY_TYPICALITY = ("offline", "fallback")  # methods of picks
-N_SAMPLED = 1000  # records from which the names of columns are taken
+BY_TYPICALITY = ("offline", "fallback")  # pick methods
+N_SAMPLED = 1000  # records from which column names are taken
 NO_COST = MethodCost(calls=0, prompt_tokens=0, completion_tokens=0, usd=0)
 
 
@@ -70,7 +70,7 @@ def measure(
 ) -> Iterator[list[Measured]]:
     """Yield the figures of each selection, in order, with its prefixes first.
 
-    The figures of the group `text` depend only on the texts. The others are computed in each space.
+    The figures of the `text` group depend only on the texts. The others are computed in each space.
 
     Args:
         reference: The data that selections are measured against.
@@ -159,7 +159,7 @@ def work(stage: Stage) -> None:
 def table_rows(
     metrics: Metrics, worth: Mapping[str, Mapping[str, Equivalent]], max_size: int
 ) -> list[paper_table.TableRow]:
-    """Return the rows of the table for a paper: our method, then the others, with random last."""
+    """Return the rows of the paper table: our method, then the others, with random last."""
     order = sorted(metrics.methods, key=lambda m: (m != OURS, m == RANDOM))
     return [
         paper_table.TableRow(
@@ -220,14 +220,16 @@ def _selected(corpus: Corpus, path: Path, seed: int, usage: Usage) -> Iterator[M
 def _log_coverage(methods: Mapping[str, Any]) -> None:
     """Log the mean coverage of our selection and of random selections, in the space of words."""
     if OURS not in methods:
-        log.warning("measure: nothing is selected yet, so only the other methods are measured")
+        log.warning(
+            "measure: nothing has been selected yet, so only the other methods are measured"
+        )
         return
     ours = methods[OURS][SPACE]["coverage_mean"]["value"]
     by_random = ""
     if RANDOM in methods:
         by_random = f"; {methods[RANDOM][SPACE]['coverage_mean']['value']:.4f} for random ones"
     log.info(
-        "measure: mean distance to the nearest selected record in the space of words: %.4f%s",
+        "measure: mean distance to the nearest selected record in the word space: %.4f%s",
         ours,
         by_random,
     )

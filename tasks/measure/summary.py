@@ -91,7 +91,7 @@ def _same_size(random: Sequence[Measured], selection: Measured) -> list[Measured
 def _groups(
     runs: Sequence[Measured], random: Sequence[Measured], bootstrap: Bootstrap
 ) -> dict[str, dict[str, Any]]:
-    """Return the entry of each figure, by group and name."""
+    """Return the entry for each figure, by group and name."""
     return {
         group: {
             name: _entry(name, _pick(runs, group, name), _pick(random, group, name), bootstrap)

@@ -1,4 +1,4 @@
-"""Measure a selection's texts, and how their properties are distributed compared with the pool."""
+"""Measure a selection's texts, and compare the distribution of their properties with the pool's."""
 
 import unicodedata
 from collections import Counter
@@ -38,12 +38,12 @@ def length_bands(texts: Sequence[str]) -> NDArray[np.intp]:
 
 
 def codes_of(labels: Sequence[str | None]) -> NDArray[np.intp]:
-    """Number the labels from 0, and return the number of each element; None counts as a label."""
+    """Return the number of each element's label, from 0; None counts as a label."""
     return np.unique([label or "" for label in labels], return_inverse=True)[1]
 
 
 def script(text: str) -> str:
-    """Return the most frequent script of the letters, such as LATIN or CJK; empty if none."""
+    """Return the most frequent script among the letters, such as LATIN or CJK; empty if none."""
     counts: Counter[str] = Counter()
     for char, n in Counter(text).items():
         counts[_script_of(char)] += n

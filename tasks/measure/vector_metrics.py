@@ -45,5 +45,5 @@ def vendi(vectors: Vectors) -> float:
 
 
 def _to_nearest_other(vectors: Vectors) -> Values:
-    """Return the cosine of each vector to the nearest other vector."""
+    """Return the cosine between each vector and the nearest other vector."""
     return nearest(vectors, vectors, np.arange(len(vectors))).cosines

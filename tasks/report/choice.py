@@ -10,7 +10,7 @@ from tasks.report.inputs import ReportInputs
 
 
 def view(inputs: ReportInputs) -> dict[str, Any]:
-    """Return the values of the section."""
+    """Return the values for this section of the page."""
     choice, section = inputs.choice, inputs.params["choose"]
     return {
         "objective": section["objective"],
@@ -64,6 +64,6 @@ def _describe(targets: TargetFigure) -> str:
     )
     return (
         f"{targets.n_steering:,} targets steered the selection; {targets.n_held_out:,} were held "
-        f"out. It is {verdict}: mean cosine {number(targets.cosine)}, for random selections "
-        f"{number(targets.random_cosine)}."
+        f"out. It is {verdict}: mean cosine {number(targets.cosine)}, compared with "
+        f"{number(targets.random_cosine)} for random selections."
     )

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from tasks.report.projection import Points
 
 LIGHTNESS = 0.68  # readable on white and on black
-CHROMA = 0.145  # close to the highest that sRGB has in every hue at this lightness
+CHROMA = 0.145  # close to the highest that sRGB allows for every hue at this lightness
 
 _LMS = np.array(  # OKLab to cube roots of cone responses (Ottosson 2020)
     [

@@ -6,7 +6,7 @@ from tasks.lib.documents.labels import method_name, metric_name, metric_rank
 from tasks.lib.documents.metrics import OURS, RANDOM, Metrics, Point
 from tasks.report.formatting import number
 
-N_DRAWN = 6  # methods that are drawn at first
+N_DRAWN = 6  # methods drawn initially
 
 
 def curves(metrics: Metrics) -> dict[str, Any] | None:
@@ -37,7 +37,7 @@ def curves(metrics: Metrics) -> dict[str, Any] | None:
 
 
 def tables(drawn: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the curves as tables of text, one for each metric, for readers without the plot."""
+    """Return the curves as text tables, one for each metric, for readers without the plot."""
     return [
         {
             "label": metric["label"],
@@ -53,7 +53,7 @@ def tables(drawn: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _curve(points: tuple[Point | None, ...]) -> list[list[float] | None]:
-    """Return [value, low, high] for each size; an unknown low or high becomes the value."""
+    """Return [value, low, high] for each size; the value replaces an unknown low or high."""
     return [point and [point[0] if end is None else end for end in point] for point in points]
 
 

@@ -56,7 +56,7 @@ def funnel(counts: Funnel) -> list[dict[str, Any]]:
 
 
 def faulty_rows(inputs: ReportInputs, n: int) -> list[dict[str, Any]]:
-    """Return the number of rows and the first `n` for each reason, frequent reasons first."""
+    """Return, for each reason, the number of rows and the first `n`, most frequent reason first."""
     return [
         {
             "reason": REASONS.get(reason, reason.replace("_", " ")),

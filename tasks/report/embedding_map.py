@@ -1,4 +1,4 @@
-"""Make the map of the pool: which records it shows, where, and which were selected."""
+"""Draw the map of the pool: which records it shows, where, and which were selected."""
 
 import json
 from collections.abc import Mapping
@@ -58,7 +58,7 @@ def embedding_map(inputs: ReportInputs, max_points: int, seed: int) -> dict[str,
 
 
 def _covered(inputs: ReportInputs, rest: Rows) -> dict[str, Any]:
-    """Return the place and cosine of the selected record most similar to each record of `rest`.
+    """Return the place and cosine of the selected record most similar to each record in `rest`.
 
     Both are empty if nothing is selected.
     """
@@ -89,7 +89,7 @@ def _order(selected: Rows, ours: Rows) -> list[int]:
 
 
 def _clusters(inputs: ReportInputs) -> NDArray[np.int32]:
-    """Return the cluster of each record of the corpus."""
+    """Return the cluster of each record in the corpus."""
     clusters = np.zeros(len(inputs.corpus.ids), np.int32)
     clusters[inputs.prompt_rows] = inputs.prompts["cluster"].to_numpy()
     return clusters

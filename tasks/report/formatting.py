@@ -7,7 +7,7 @@ DIGITS = 4  # significant digits of a metric
 
 
 def number(value: float) -> str:
-    """Write a metric with four significant digits, without an exponent."""
+    """Return a metric as text with four significant digits and no exponent."""
     if isinstance(value, int) or abs(value) >= 10**DIGITS:
         return f"{value:,.0f}"
     text = f"{value:#.{DIGITS}g}"
@@ -15,7 +15,7 @@ def number(value: float) -> str:
 
 
 def fit(text: str, max_bytes: int) -> str:
-    """Cut a text so that it takes at most `max_bytes` in a page's data, including the ellipsis."""
+    """Truncate a text to at most `max_bytes` in a page's data, including the ellipsis."""
     size = len(script_json(text).encode())
     if size <= max_bytes:
         return text
@@ -27,7 +27,7 @@ def fit(text: str, max_bytes: int) -> str:
 
 
 def script_json(value: Any) -> str:
-    """Write JSON for a script element, escaped so that no text in it can end that element."""
+    """Return JSON for a script element, escaped so that no text in it can end that element."""
     text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     for char in "<>&":
         text = text.replace(char, f"\\u{ord(char):04x}")

@@ -1,4 +1,4 @@
-"""Define what a report is made from: the outputs, parameters and hashes of a run."""
+"""Define what a report is built from: the outputs, parameters and hashes of a run."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -34,15 +34,15 @@ class ReportInputs:
     Attributes:
         corpus: The unique records.
         originals: The texts of the pool, then those of the held-out sets.
-        dropped: The table INGEST_DROPPED.
-        duplicates: The table DEDUPE_DROPPED.
-        kept_near: The table DEDUPE_NEAR.
-        prompts: The table PROMPTS.
-        prompt_rows: intp, for each row of `prompts` its row in the corpus.
-        ballots: The table BALLOTS.
-        selected: The table SELECTED; a partial selection has fewer rows, or none.
-        rows: intp, for each row of `selected` its row in the corpus.
-        judgements: The file judgements.jsonl.
+        dropped: The INGEST_DROPPED table.
+        duplicates: The DEDUPE_DROPPED table.
+        kept_near: The DEDUPE_NEAR table.
+        prompts: The PROMPTS table.
+        prompt_rows: intp, the corpus row for each row of `prompts`.
+        ballots: The BALLOTS table.
+        selected: The SELECTED table; a partial selection has fewer rows, or none.
+        rows: intp, the corpus row for each row of `selected`.
+        judgements: The content of judgements.jsonl.
         others: For each other method, the corpus rows that it selects with its first seed.
         params: Parameters by dotted key.
         hashes: The MD5 of each file, by path, as in dvc.lock.
@@ -70,7 +70,7 @@ class ReportInputs:
     hashes: Mapping[str, str]
 
     def cover(self, rows: Rows) -> Nearest:
-        """Return the selected record that is most similar to each row of the corpus.
+        """Return the selected record that is most similar to each of these rows of the corpus.
 
         ``places`` are places in the selection, from 0. At least one record must be selected.
         """
@@ -85,7 +85,7 @@ class ReportInputs:
 
 
 def evenly(n: int, n_places: int) -> Rows:
-    """Return at most `n_places` of the places 0 to n - 1, as evenly spaced as possible."""
+    """Return at most `n_places` places from 0 to n - 1, as evenly spaced as possible."""
     return np.unique(np.linspace(0, n - 1, min(n, n_places)).astype(np.intp))
 
 

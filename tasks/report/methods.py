@@ -1,4 +1,4 @@
-"""Make the table of methods, with their metrics compared to those of random selections."""
+"""Build the table of methods, with their metrics compared with those of random selections."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Self
@@ -34,7 +34,7 @@ class Cell(NamedTuple):
 
 
 class Beaten(NamedTuple):
-    """The number of metrics, out of those in some spaces, in which ours beats random."""
+    """The number of metrics, out of those in some spaces, in which our method beats random."""
 
     n: int
     of: int
@@ -49,7 +49,7 @@ class _Strip(NamedTuple):
 
     @classmethod
     def of(cls, column: Iterable[Metric]) -> Self:
-        """Make a scale that contains all values and intervals."""
+        """Return a scale that covers all values and intervals."""
         ends = [end for metric in column for end in (metric.value, *(metric.interval or ()))]
         return cls(min(ends), max(ends) - min(ends) or 1.0)
 

@@ -17,10 +17,10 @@ Points = NDArray[np.float64]
 
 
 def project(vectors: Vectors) -> Points:
-    """Project vectors to a plane by t-SNE (van der Maaten 2014), initialised by PCA.
+    """Project vectors onto a plane with t-SNE (van der Maaten 2014), initialised with PCA.
 
-    The same vectors give the same points on processors of the same family. If there are only a few
-    records, they are projected to two principal components; equal records form one point.
+    The same vectors give the same points on processors in the same family. If there are only a few
+    records, they are projected onto two principal components; identical records form one point.
 
     Args:
         vectors: float32, shape (n, d), of unit norm or zero, n at least 1.

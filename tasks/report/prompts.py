@@ -19,7 +19,7 @@ MAX_CHARS = 1000  # of a candidate
 def prompts(inputs: ReportInputs, n: int) -> list[dict[str, Any]]:
     """Return at most `n` prompts, evenly spaced among those with a selected record.
 
-    Candidates are in the order of their slots.
+    Candidates are in slot order.
     """
     with_selected = np.unique(inputs.selected["prompt"].to_numpy()).tolist()
     chosen = {with_selected[place] for place in evenly(len(with_selected), n)}
@@ -58,7 +58,7 @@ def _candidate(row: Mapping[str, Any], judgement: Judgement, place: int | None) 
 
 
 def _covers(inputs: ReportInputs, places: Rows) -> list[tuple[int, float]]:
-    """Return for each candidate the place of the most similar selected record, and its cosine."""
+    """Return, for each candidate, the place of the most similar selected record, and its cosine."""
     found = inputs.cover(inputs.prompt_rows[places])
     return list(zip((found.places + 1).tolist(), found.cosines.tolist(), strict=True))
 

@@ -68,11 +68,11 @@ def check(values: Mapping[str, Any]) -> Report:
 
 
 def report(inputs: ReportInputs, params: Report, seed: int) -> str:
-    """Make the report: one HTML page that needs no other file and no network.
+    """Return the report: one HTML page that needs no other file and no network.
 
     The same inputs give the same text.
     """
-    from tasks.report.page import render  # noqa: PLC0415  Jinja
+    from tasks.report.render import render  # noqa: PLC0415  Jinja
 
     points = embedding_map(inputs, params.max_points, seed)
     drawn = curves.curves(inputs.metrics)
@@ -107,9 +107,9 @@ def work(stage: Stage) -> None:
     """Read the outputs of the earlier stages, and write the page."""
     params, seed = check(stage.values), load_seed(stage.values)
     page = report(_read(stage), params, seed)
-    content = page.encode(errors="backslashreplace")  # a column may have half surrogate pairs
+    content = page.encode(errors="backslashreplace")  # a column may contain half surrogate pairs
     stage.out("report/index.html").write_bytes(content)
-    log.info("report: wrote one page of %.1f MB", len(content) / 1e6)
+    log.info("report: wrote one page (%.1f MB)", len(content) / 1e6)
 
 
 def _read(stage: Stage) -> ReportInputs:

@@ -1,4 +1,4 @@
-"""The outputs that `validate` checks, and the limits that they must meet."""
+"""Define the outputs that `validate` checks, and the limits that they must meet."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Artifacts:
 
     Attributes:
         n_rows: The number of rows in the source, as counted by ingest.
-        pool: The pool as `summarise` returns it.
+        pool: The pool as returned by `summarise`.
         annotated: The records in choose.annotated.
         held_out: The records in ingest.decontaminate.
         known: The unique records that repeat an annotated one.
@@ -61,7 +61,7 @@ class Limits:
         n_selected: The number of records to select: the largest budget, or fewer if the spending
             cap left too few judged records.
         max_near_rate: The maximum share of near-duplicates; None if they are kept on purpose.
-        is_judge_strict: Whether a fault of the judge fails the run, rather than causing a warning.
+        is_judge_strict: Whether a fault in the judge fails the run instead of causing a warning.
     """
 
     n_selected: int
@@ -78,8 +78,8 @@ class Limits:
 def summarise(schema: pa.Schema, records: Iterable[pa.RecordBatch]) -> pa.Table:
     """Reduce a pool to what the checks need, dropping its texts.
 
-    The column ``id`` stays. In every other column of `schema`, values become True and nulls stay.
-    The new column ``recomputed_id`` is the id computed from the record's text.
+    The ``id`` column is unchanged. In every other column of `schema`, values become True and nulls
+    stay null. The new ``recomputed_id`` column contains the id computed from the record's text.
     """
     kinds = [(name, pa.string() if name == "id" else pa.bool_()) for name in schema.names]
     summary = pa.schema([*kinds, ("recomputed_id", pa.string())])

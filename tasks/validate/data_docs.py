@@ -1,7 +1,7 @@
 """Turn Great Expectations' Data Docs into static pages that fetch nothing and run no script.
 
-The pages need libraries from six hosts to be readable. A style sheet of our own replaces these, and
-an index of our own replaces the one that a script draws.
+The pages need libraries from six hosts to be readable. Our own style sheet replaces these, and our
+own index replaces the one that a script draws.
 """
 
 import re
@@ -28,7 +28,7 @@ def make_static(folder: Path, findings: Sequence[Finding]) -> None:
 
     Args:
         folder: The folder.
-        findings: The findings of the run, those of each table together.
+        findings: The run's findings, grouped by table.
     """
     shutil.rmtree(folder / "static", ignore_errors=True)  # 5 MB of logos and fonts
     head = f"{_policy()}<style>{STYLE.read_text(encoding='utf-8')}</style></head>"

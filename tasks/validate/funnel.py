@@ -10,7 +10,7 @@ from tasks.validate.artifacts import Artifacts
 
 
 def count_dropped(artifacts: Artifacts) -> dict[str, dict[str, int]]:
-    """Count the dropped rows of ingest and dedupe by reason."""
+    """Count the rows dropped by ingest and dedupe, by reason."""
     return {
         "ingest": _by_reason(artifacts.ingest_dropped),
         "dedupe": _by_reason(artifacts.dedupe_dropped),

@@ -30,7 +30,7 @@ MAX_VALUE_CHARS = 60
 
 
 class GxRun(NamedTuple):
-    """The findings in the order of the suites, and the context that can render them."""
+    """The findings in suite order, and the context that can render them."""
 
     findings: list[Finding]
     context: EphemeralDataContext
@@ -61,7 +61,7 @@ def run_gx(tables: Mapping[str, Table], suites: Mapping[str, Sequence[Expectatio
                 "unexpected_index_column_names": tables[name].key,
             },
         )
-        # Expectations that could not be evaluated come first; we keep the order of the suite.
+        # GX puts expectations that could not be evaluated first; we keep the suite's order.
         by_text = {_text(outcome): outcome for outcome in result.results}
         ordered = [by_text[expectation.description or ""] for expectation in suite]
         findings += [_finding(name, outcome, tables[name].key) for outcome in ordered]

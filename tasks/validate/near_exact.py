@@ -1,4 +1,4 @@
-"""Search a selection for near-duplicates exactly, by the same criteria as dedupe.
+"""Search a selection exhaustively for near-duplicates, by the same criteria as dedupe.
 
 MinHash, which dedupe uses on the whole pool, may miss a pair. A selection is small enough for an
 exact search, and a check must not share the weakness that it looks for.
@@ -33,10 +33,10 @@ def find_near_duplicates(
 
     The criteria are those of the dedupe step: the shingles of the instructions and those of the
     inputs each have a Jaccard similarity of at least `threshold`, and `Meaning` finds only harmless
-    differences. Of several equally similar near-duplicates, the first is returned.
+    differences. If several near-duplicates are equally similar, the first is returned.
 
     Args:
-        records: The instruction and input of each record, as `comparable` returns them.
+        records: The instruction and input of each record, as returned by `comparable`.
         threshold: Above 0, at most 1.
     """
     hashes = list(map(_hashes, field_texts(records)))

@@ -1,4 +1,4 @@
-"""Make the tables that check the stages before llm_select: row counts, ids, vectors and prompts."""
+"""Build tables that check the stages before llm_select: row counts, ids, vectors and prompts."""
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,7 @@ from tasks.validate.table import Table, texts
 
 
 def pool_tables(artifacts: Artifacts, limits: Limits) -> dict[str, Table]:
-    """Return the tables, under the names that `tasks.validate.suite` uses."""
+    """Return the tables, under the names that `tasks.validate.expectations` uses."""
     return {
         "stages": _stages(artifacts, limits),
         "pool": _pool(artifacts),
@@ -23,7 +23,7 @@ def pool_tables(artifacts: Artifacts, limits: Limits) -> dict[str, Table]:
 
 
 def _stages(artifacts: Artifacts, limits: Limits) -> Table:
-    """Make one row for each stage, with the numbers of rows that it read, kept and dropped."""
+    """Return one row for each stage, with the numbers of rows that it read, kept and dropped."""
     n_pool, n_unique = len(artifacts.pool), len(artifacts.unique)
     rows = [
         ("ingest", artifacts.n_rows, n_pool, len(artifacts.ingest_dropped)),
@@ -37,12 +37,12 @@ def _stages(artifacts: Artifacts, limits: Limits) -> Table:
 
 
 def _pool(artifacts: Artifacts) -> Table:
-    """Make one row for each record, with the id computed from its text."""
+    """Return one row for each record, with the id computed from its text."""
     return Table(artifacts.pool.to_pandas(), ["id"])
 
 
 def _dedupe_dropped(artifacts: Artifacts) -> Table:
-    """Make one row for each dropped duplicate, saying whether it and its original were kept."""
+    """Return one row for each dropped duplicate, showing whether it and its original were kept."""
     frame = artifacts.dedupe_dropped.to_pandas()
     pool, unique = set(texts(artifacts.pool, "id")), set(texts(artifacts.unique, "id"))
     frame = frame.assign(
@@ -58,7 +58,7 @@ def _dedupe_dropped(artifacts: Artifacts) -> Table:
 
 
 def _unique(artifacts: Artifacts) -> Table:
-    """Make one row for each unique record, with the number of its slots."""
+    """Return one row for each unique record, with its number of slots."""
     frame = artifacts.unique.to_pandas()
     n_slots = artifacts.prompts["id"].to_pandas().value_counts()
     frame = frame.assign(
@@ -69,7 +69,7 @@ def _unique(artifacts: Artifacts) -> Table:
 
 
 def _known(artifacts: Artifacts) -> Table:
-    """Make one row for each unique record that repeats an annotated one."""
+    """Return one row for each unique record that repeats an annotated one."""
     frame = artifacts.known.to_pandas()
     frame = frame.assign(
         unique=frame["id"].isin(set(texts(artifacts.unique, "id"))),
@@ -80,7 +80,7 @@ def _known(artifacts: Artifacts) -> Table:
 
 
 def _vectors(artifacts: Artifacts) -> Table:
-    """Make one row for each vector, counted from 1, with its norm."""
+    """Return one row for each vector, numbered from 1, with its norm."""
     rows = np.arange(1, len(artifacts.norms) + 1)
     # Great Expectations skips NaN in a range check; another check finds missing values.
     norms = np.where(np.isfinite(artifacts.norms), artifacts.norms, np.nan)
@@ -88,12 +88,12 @@ def _vectors(artifacts: Artifacts) -> Table:
 
 
 def _prompts(artifacts: Artifacts) -> Table:
-    """Make one row for each prompt, with its actual and expected number, size and slots."""
+    """Return one row for each prompt, with its actual and expected number, size and slots."""
     slots = artifacts.prompts.to_pandas().groupby("prompt")["slot"]
     counts = slots.agg(size="size", n_slots="nunique", first_slot="min", last_slot="max")
     n_candidates, n_prompts = len(artifacts.prompts), max(len(counts), 1)
     clusters = artifacts.clusters
-    has_earlier = clusters.n_earlier_prompts > 0  # then sizes differ
+    has_earlier = clusters.n_earlier_prompts > 0  # in that case, sizes differ
     frame = counts.reset_index()
     frame = frame.assign(
         expected=range(1, len(frame) + 1),

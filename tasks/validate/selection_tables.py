@@ -1,4 +1,4 @@
-"""Make the tables that check reported numbers, what the judge ranked and what was selected."""
+"""Build the tables that check reported numbers, what the judge ranked and what was selected."""
 
 from collections import Counter
 
@@ -19,7 +19,7 @@ FROM_BALLOTS = tuple(name for name in BALLOTS.names if name in SELECTED.names an
 
 
 def selection_tables(artifacts: Artifacts, limits: Limits) -> dict[str, Table]:
-    """Return the tables, under the names that `tasks.validate.suite` uses."""
+    """Return the tables, under the names that `tasks.validate.expectations` uses."""
     return {
         "reported": _reported(artifacts),
         "ballots": _ballots(artifacts),
@@ -34,7 +34,7 @@ def selection_tables(artifacts: Artifacts, limits: Limits) -> dict[str, Table]:
 
 
 def _reported(artifacts: Artifacts) -> Table:
-    """Make one row for each number that a stage reports, together with our own count."""
+    """Return one row for each number that a stage reports, together with our own count."""
     clusters, usage = artifacts.clusters, artifacts.usage
     n_prompts = n_distinct(artifacts.prompts, "prompt")
     n_judged = n_distinct(artifacts.ballots, "prompt")
@@ -53,7 +53,7 @@ def _reported(artifacts: Artifacts) -> Table:
 
 
 def _ballots(artifacts: Artifacts) -> Table:
-    """Make one row for each judged candidate: where it was shown, and whether it is consistent."""
+    """Return one row per judged candidate: where it was shown, and whether it is consistent."""
     frame, places = artifacts.ballots.to_pandas(), _places(artifacts)
     shown = {f"shown_{name}": frame["id"].map(places[name]) for name in ("prompt", "slot")}
     is_scored = (frame["score"] > 0) | frame["rank"].notna() | (frame["votes"] > 0)
@@ -66,7 +66,7 @@ def _ballots(artifacts: Artifacts) -> Table:
 
 
 def _rankings(artifacts: Artifacts) -> Table:
-    """Make one row for each judged prompt, with its size and its ranks."""
+    """Return one row for each judged prompt, with its size and its ranks."""
     by_prompt = artifacts.ballots.to_pandas().groupby("prompt")
     ranks = by_prompt["rank"].agg(
         n_ranked="count", n_ranks="nunique", first_rank="min", last_rank="max"
@@ -77,7 +77,7 @@ def _rankings(artifacts: Artifacts) -> Table:
 
 
 def _selected(artifacts: Artifacts) -> Table:
-    """Make one row for each selected record, with its row of the ballots for comparison.
+    """Return one row for each selected record, with its row in the ballots for comparison.
 
     A record that was set aside counts as not judged.
     """
@@ -96,7 +96,7 @@ def _selected(artifacts: Artifacts) -> Table:
 
 
 def _texts(artifacts: Artifacts, limits: Limits) -> Table:
-    """Make one row for each selected record, with its length and the records that it repeats."""
+    """Return one row for each selected record, with its length and the records that it repeats."""
     ids = texts(artifacts.selected, "id")
     raw = record_texts(artifacts.selected)
     normalised = [comparable(row.instruction, material(*row[1:])) for row in raw]
@@ -151,14 +151,14 @@ def _joined(pair: tuple[str, str]) -> str:
 
 
 def _targets(artifacts: Artifacts) -> Table:
-    """Make one row for the held-out targets, if any, with their cosines to both selections."""
+    """Return one row for the held-out targets, if any, with their cosines to both selections."""
     figure = artifacts.choice.targets
     rows = [("held-out targets", figure.cosine, figure.random_cosine)] if figure else []
     return Table(pd.DataFrame(rows, columns=["what", "selection", "random"]), ["what"])
 
 
 def _quotas(artifacts: Artifacts) -> dict[str, Table]:
-    """Make one row for each value with a quota: its count, and its number of selected records.
+    """Return one row for each value with a quota: its count, and its number of selected records.
 
     Selected records are counted by their own columns. Smaller budgets have their own table.
     """
@@ -183,7 +183,7 @@ def _quotas(artifacts: Artifacts) -> dict[str, Table]:
 
 
 def _methods(artifacts: Artifacts, limits: Limits) -> Table:
-    """Make one row for each method, with its share of selected records and the allowed share."""
+    """Return one row for each method, with its share of selected records and the allowed share."""
     methods = texts(artifacts.selected, "method")
     columns = {
         "method": METHODS,
@@ -194,11 +194,11 @@ def _methods(artifacts: Artifacts, limits: Limits) -> Table:
 
 
 def _judge(usage: Usage, limits: Limits) -> Table:
-    """Make one row for each fault of the judge, with 0 if it was not measured or may be chance.
+    """Return one row for each fault in the judge, with 0 if it was not measured or may be chance.
 
     Position bias is the share of first choices that would have to move to other slots. It counts
     only if a chi-square test finds it significant, and not in paper mode, where slots are clusters.
-    Disagreement is 1 - kappa, the agreement between votes that chance does not explain.
+    Disagreement is 1 - kappa, where kappa is the agreement between votes beyond chance.
     """
     slots, kappa, checks = usage.slots, usage.agreement.kappa, usage.attention_checks.values()
     is_sure = slots.is_shuffled and slots.p_value is not None and slots.p_value < MAX_P

@@ -71,7 +71,7 @@ class Validate(Params):
 
 
 def check(values: Mapping[str, Any]) -> Validate:
-    """Return the checked validate section.
+    """Return the validate section, after checking it.
 
     Raises:
         ParamError: A key is unknown, missing or out of range.
@@ -82,16 +82,16 @@ def check(values: Mapping[str, Any]) -> Validate:
 def validate(artifacts: Artifacts, limits: Limits) -> Validated:
     """Check all guarantees about a run.
 
-    Check every record, not only a sample, and recount every number that can be counted.
+    This covers every record, not only a sample, and recounts every number that can be counted.
     """
     with warnings.catch_warnings():
-        # Great Expectations imports two modules that Python deprecates.
+        # Great Expectations imports two modules that Python has deprecated.
         warnings.filterwarnings("ignore", "module 'sre_", DeprecationWarning)
         # Imported here: it takes seconds, and `check` must not wait for it.
+        from tasks.validate.expectations import suites  # noqa: PLC0415
         from tasks.validate.gx import run_gx, write_docs  # noqa: PLC0415
         from tasks.validate.pool_tables import pool_tables  # noqa: PLC0415
         from tasks.validate.selection_tables import selection_tables  # noqa: PLC0415
-        from tasks.validate.suite import suites  # noqa: PLC0415
 
     tables = pool_tables(artifacts, limits) | selection_tables(artifacts, limits)
     run = run_gx(tables, suites(limits))

@@ -1,4 +1,4 @@
-"""The tables that expectations check, and their columns."""
+"""Define the tables that expectations check, and read their columns."""
 
 from itertools import starmap
 from typing import NamedTuple, cast
@@ -12,7 +12,7 @@ from tasks.lib.core.records import TEXT_COLUMNS, RecordTexts
 class Table(NamedTuple):
     """The rows that expectations check, and the columns that identify a row in a message.
 
-    A row has both claimed and counted values, so that a finding can show both.
+    A row contains both claimed and counted values, so that a finding can show both.
     """
 
     frame: pd.DataFrame

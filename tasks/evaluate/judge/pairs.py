@@ -23,7 +23,7 @@ class Model(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """The answers of an arm's model and of one trained on random records to one question."""
+    """The answers to one question from an arm's model and from one trained on random records."""
 
     model: Model
     id: str
@@ -33,7 +33,7 @@ class Pair(NamedTuple):
 
 
 class Graded(NamedTuple):
-    """An answer to MT-Bench, with the texts that the judge sees by their headings."""
+    """An answer to MT-Bench, with the texts that the judge sees, by heading."""
 
     model: Model
     id: str
@@ -42,7 +42,7 @@ class Graded(NamedTuple):
 
 
 def models_of(answers: pa.Table) -> dict[Model, dict[str, Row]]:
-    """Return the answers of each model by question, in the order of the table."""
+    """Return each model's answers by question, in table order."""
     found: dict[Model, dict[str, Row]] = {}
     for row in answers.to_pylist():
         if row["answer"] is not None:
@@ -54,8 +54,8 @@ def models_of(answers: pa.Table) -> dict[Model, dict[str, Row]]:
 def rival(model: Model, models: Sequence[Model]) -> Model:
     """Return the model that an arm's model is compared with.
 
-    It has the same seed and was trained on the same number of random records. An arm with another
-    number, such as the untrained model, meets the one with the most records.
+    The rival has the same seed and was trained on the same number of random records. If there is
+    none, as for the untrained model, the rival is the one with the most records.
     """
     rivals = [other for other in models if other.arm == RANDOM and other.seed == model.seed]
     return max(rivals, key=lambda other: (other.n_records == model.n_records, other.n_records))
@@ -66,7 +66,8 @@ def pairs(
 ) -> Iterator[Pair]:
     """Yield all pairs of answers except those to MT-Bench, question by question.
 
-    So if the spending limit ends the judging, all arms have been compared on the same questions.
+    In this order, if the judge reaches the spending limit, all arms have been compared on the
+    same questions.
     """
     arms = [model for model in models if model.arm != RANDOM]
     for question in questions:
@@ -91,7 +92,7 @@ def graded(questions: Sequence[Row], models: Mapping[Model, Mapping[str, Row]]) 
 
 
 def _turns(question: Row, answers: Mapping[str, Row], n_turns: int) -> dict[str, str]:
-    """Return the texts of a conversation by their headings, up to a turn."""
+    """Return a conversation's texts up to a turn, by heading."""
     row = answers[question["id"]]
     requests = question["instruction"], question["follow_up"]
     references = question["output"], question["follow_up_reference"]

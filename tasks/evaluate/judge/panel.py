@@ -21,7 +21,7 @@ from tasks.lib.journal.journal import Journal
 from tasks.lib.journal.models import Answer, SelectionName, answer_key
 
 USD_DIGITS = 9
-MAX_UNANSWERED = 0.05  # share of questions without a verdict from which a warning is due
+MAX_UNANSWERED = 0.05  # a larger share of questions without a verdict causes a warning
 
 
 class JudgeQuestion(NamedTuple):
@@ -33,14 +33,14 @@ class JudgeQuestion(NamedTuple):
 
 
 class Verdicts(NamedTuple):
-    """The parsed verdicts in the order of the questions, None if there is none, and their cost."""
+    """The parsed verdicts in question order, with None for a missing one, and their cost."""
 
     parsed: list[int | None]
     usage: JudgeUsage
 
 
 class Panel(NamedTuple):
-    """A route that judges.
+    """A judge's route, with its settings and spending limit.
 
     Attributes:
         files: The files with the questions and answers. All runs on the same files share one
@@ -53,7 +53,7 @@ class Panel(NamedTuple):
     files: Sequence[Path]
 
     def judge(self, questions: Sequence[JudgeQuestion], stage: Stage) -> Verdicts:
-        """Return the judge's verdicts. Each is in the journal before it counts.
+        """Return the judge's verdicts; each is written to the journal before it is used.
 
         Raises:
             LLMError: The provider refuses, or cannot be reached; verdicts so far are kept.
@@ -114,7 +114,7 @@ class Panel(NamedTuple):
 
     def _report(self, usage: JudgeUsage, *, is_capped: bool) -> None:
         log.info(
-            "judge: %s of %s questions have a verdict by %s; cost: %.4f USD",
+            "judge: %s of %s questions have a verdict from %s; cost: %.4f USD",
             f"{usage.n_answered:,}",
             f"{usage.n_questions:,}",
             usage.model,

@@ -20,13 +20,13 @@ from tasks.lib.gateway.request import USER_MARK, Messages, read_words
 FOLDER = Path(__file__).parent
 REASK_WORDS = read_words(FOLDER / "reask.txt")
 COMPARE, GRADE = "compare.txt", "grade.txt"
-MAX_TEXT_CHARS = 4000  # of each text; a note marks where a longer one is shortened
+MAX_TEXT_CHARS = 4000  # of each text; a note marks where a longer one was shortened
 TIE, FIRST, SECOND = 0, 1, 2  # the parsed verdicts, which the journal stores
 HIGHEST_GRADE = 10
 
 _VERDICTS = {"TIE": TIE, "A": FIRST, "B": SECOND}
 _BARE_VERDICT = re.compile(r"[\s*_\"'`\[]*(?:answer\s+)?(a|b|tie)[\s*_\"'`\].]*", re.IGNORECASE)
-_BARE_GRADE = re.compile(r"\[\[(\d+(?:\.\d+)?)\]\]")  # the form of MT-Bench's own prompts
+_BARE_GRADE = re.compile(r"\[\[(\d+(?:\.\d+)?)\]\]")  # the format of MT-Bench's own prompts
 
 
 def _schema(**properties: Any) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def grading(turns: Mapping[str, str]) -> Messages:
     """Return messages that ask for a grade of an answer.
 
     Args:
-        turns: The texts by their headings, in order: the requests, the references and the answers.
+        turns: The texts by heading, in order: the requests, the references and the answers.
     """
     return _question(GRADE, turns)
 
@@ -64,7 +64,7 @@ def question_words() -> str:
 
 
 def read_winner(text: str) -> list[int] | UnusableReply:
-    """Read the verdict in a reply: return [TIE, FIRST or SECOND], or what is wrong with the reply.
+    """Return the verdict in a reply as [TIE, FIRST or SECOND], or what is wrong with the reply.
 
     If there are several JSON objects, the last one with a winner counts. This never raises.
     """
@@ -83,7 +83,7 @@ def read_winner(text: str) -> list[int] | UnusableReply:
 
 
 def read_grade(text: str) -> list[int] | UnusableReply:
-    """Read the grade in a reply: return [grade in tenths], or what is wrong with the reply.
+    """Return the grade in a reply as [grade in tenths], or what is wrong with the reply.
 
     If there are several JSON objects, the last one with a rating counts. This never raises.
     """
@@ -112,7 +112,7 @@ def _find_grade(text: str) -> float | None:
 
 
 def _question(file: str, texts: Mapping[str, str]) -> Messages:
-    """Return the messages in a file about some texts, each between lines with a fence word."""
+    """Return a file's messages with the texts inserted, each between lines with a fence word."""
     system, user = _words(file).split(f"\n{USER_MARK}\n")
     shown = {heading: shorten(text, MAX_TEXT_CHARS) for heading, text in texts.items()}
     word = fence_word(list(shown.values()))

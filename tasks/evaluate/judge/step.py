@@ -1,4 +1,4 @@
-"""Have a model compare the answers of each arm with those of random records, and grade MT-Bench."""
+"""Have a model compare each arm's answers with those of the random arm, and grade MT-Bench."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -28,7 +28,7 @@ from tasks.lib.gateway.routes import load_route
 
 EQUAL = 0.5
 POINTS = {TIE: EQUAL, FIRST: 1.0, SECOND: 0.0}
-"""The points of the answer that is shown first."""
+"""The points for the answer shown first."""
 
 
 def work(stage: Stage) -> None:
@@ -59,7 +59,7 @@ def work(stage: Stage) -> None:
 
 
 def _requests(questions: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """Return what the judge sees of each question, by id."""
+    """Return the part of each question that the judge sees, by id."""
     return {
         row["id"]: shown_text(*RecordTexts.of({name: row[name] for name in TEXT_COLUMNS}))
         for row in questions
@@ -79,7 +79,7 @@ def _grade(answer: Graded) -> JudgeQuestion:
 
 
 def _pairwise(parsed: Sequence[int | None]) -> list[tuple[float | None, float | None]]:
-    """Return the points of the arm's answer where it was shown first and where it was second."""
+    """Return the points for the arm's answer when it was shown first and when it was second."""
     points = [None if verdict is None else POINTS[verdict] for verdict in parsed]
     seconds = [None if point is None else 1 - point for point in points[1::2]]
     return list(zip(points[::2], seconds, strict=True))

@@ -1,4 +1,4 @@
-"""Read MT-Bench and AlpacaEval in the layouts of their own tools, from files of the user."""
+"""Read MT-Bench and AlpacaEval from the user's files, in the layouts of their own tools."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -17,9 +17,9 @@ Row = dict[str, Any]
 
 
 def read_mt_bench(folder: Path) -> list[Row]:
-    """Return the questions in FastChat's folder of MT-Bench, each with its reference answers.
+    """Return the questions in FastChat's MT-Bench folder, each with its reference answers.
 
-    The references are those that the judge gets, not those in the file of questions.
+    The references are the ones that the judge gets, not the ones in the question file.
 
     Raises:
         DataError: A file is missing or is not in FastChat's layout.
@@ -42,7 +42,7 @@ def read_mt_bench(folder: Path) -> list[Row]:
 
 
 def read_alpaca_eval(path: Path) -> list[Row]:
-    """Return the instructions in a file of outputs in AlpacaEval's layout.
+    """Return the instructions in an output file in AlpacaEval's layout.
 
     Raises:
         DataError: The file is missing or is not in this layout.
@@ -87,7 +87,7 @@ def _row(of: QuestionSet, number: int, instruction: str, source: str) -> Row:
 
 
 def _by_id(path: Path) -> Iterator[tuple[int, Row]]:
-    """Yield the rows of a file of FastChat, each with its question_id."""
+    """Yield the rows of a FastChat file, each with its question_id."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
@@ -115,6 +115,6 @@ def _fault(key: str, what: str, where: str) -> DataError:
     return DataError(
         f"evaluate.{key}: {what}",
         where=where,
-        fix=f"Correct the file, or set evaluate.{key} in {PARAMS_FILE} to {NO_RECORDS}, which is "
-        "empty.",
+        fix=f"Correct the file, or set evaluate.{key} in {PARAMS_FILE} to the empty file "
+        f"{NO_RECORDS}.",
     )

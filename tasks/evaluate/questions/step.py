@@ -1,4 +1,4 @@
-"""Read the questions, check them against the pool, and draw the test records that are asked."""
+"""Read the questions, check them against the pool, and draw the test records to use."""
 
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +26,7 @@ Record = Mapping[str, Any]
 
 
 def work(stage: Stage) -> None:
-    """Write the questions: the test records that are drawn, then the public question sets."""
+    """Write the questions: the test records drawn, then the public question sets."""
     params, seed = check(stage.values), load_seed(stage.values)
     unique = set(read_table(stage.dep("dedupe/unique.parquet"), UNIQUE)["id"].to_pylist())
     pool = read_table(stage.dep("ingest/pool.parquet"), POOL, ["id", *TEXT_COLUMNS]).to_pylist()
@@ -65,10 +65,10 @@ def with_outputs(records: Sequence[Record], where: str) -> list[Record]:
 
 
 def refuse_pool_records(questions: Iterable[Record], pool: Iterable[Record], where: str) -> None:
-    """Check that no test record is in the pool, ignoring case, spaces and forms of characters.
+    """Check that no test record is in the pool, ignoring case, spacing and Unicode forms.
 
     Raises:
-        DataError: Some of them are; the message names the first ones.
+        DataError: Some of them are in the pool; the message names the first few.
     """
     known = {_comparable(record) for record in pool}
     found = [record["source"] for record in questions if _comparable(record) in known]
@@ -87,7 +87,7 @@ def draw(records: Sequence[Record], n: int, seed: int, where: str) -> list[Recor
     """Return `n` random test records, in file order.
 
     Raises:
-        DataError: There are fewer.
+        DataError: There are fewer than `n`.
     """
     if len(records) < n:
         raise DataError(

@@ -1,4 +1,4 @@
-"""Score the answers of every model to the test records."""
+"""Score every model's answers to the test records."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -22,16 +22,16 @@ class ArmKey(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The arm and its number."""
+        """The arm's name and its number of records."""
         return f"{self.arm}, {self.n_records:,} records" if self.n_records else self.arm
 
 
 class ScoredArm(NamedTuple):
-    """The answers of one arm: float64 arrays with a row for each seed.
+    """The scores of one arm's answers: float64 arrays with a row for each seed.
 
     Attributes:
         loss: Shape (seeds, questions), the loss of each reference answer, summed over its tokens.
-        answers: By figure, shape (seeds, answered questions), the figure of each own answer.
+        answers: By figure, shape (seeds, answered questions), the figure of each answer.
     """
 
     loss: Values
@@ -39,7 +39,7 @@ class ScoredArm(NamedTuple):
 
 
 def rows_of_models(answers: pa.Table) -> dict[ArmKey, list[list[dict[str, Any]]]]:
-    """Return the answers of each model, by arm and number of records, in the order of the table."""
+    """Return each model's answers, by arm and number of records, in table order."""
     models: dict[ArmKey, dict[int, list[dict[str, Any]]]] = {}
     for row in answers.to_pylist():
         by_seed = models.setdefault(ArmKey(row["arm"], row["n_records"]), {})
@@ -48,10 +48,10 @@ def rows_of_models(answers: pa.Table) -> dict[ArmKey, list[list[dict[str, Any]]]
 
 
 def rival_of(key: ArmKey, keys: Sequence[ArmKey]) -> ArmKey:
-    """Return the random records that an arm is compared with.
+    """Return the random arm that an arm is compared with.
 
-    They are of the same number or, for an arm with another number, such as the untrained model, of
-    the largest one.
+    The random arm has the same number of records. If there is none, as for the untrained model, the
+    random arm with the most records is returned.
     """
     rivals = [other for other in keys if other.arm == RANDOM]
     return max(rivals, key=lambda other: (other.n_records == key.n_records, other.n_records))
@@ -62,9 +62,9 @@ def score_arms(
     references: Sequence[str],
     cosine: Cosine | None = None,
 ) -> dict[ArmKey, ScoredArm]:
-    """Return the scored answers of each arm to the test records, which come first in `models`.
+    """Return each arm's scored answers to the test records, which come first in `models`.
 
-    The first test records are those that the models answered; the others have only a loss.
+    The models answered only the first test records; the others have only a loss.
     """
     found = {}
     for key, seeds in models.items():

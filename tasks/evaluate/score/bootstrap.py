@@ -1,8 +1,8 @@
-"""Estimate the figures of arms and their differences, with intervals from resampling.
+"""Estimate the arms' figures and their differences, with intervals from resampling.
 
-Every resample draws test records, the same ones for all arms, and within them seeds, for each arm
-on its own. So an interval covers other test records as well as other seeds, and a difference gains
-from both arms being asked the same questions.
+Every resample draws test records, the same ones for all arms, and then seeds, separately for each
+arm. So an interval covers other test records as well as other seeds, and a difference is more
+precise because both arms answer the same questions.
 """
 
 import zlib
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tasks.lib.documents.evaluation import FigureDifference, FigureEstimate
 
 LEVEL = 0.95
-POWER_SDS = 2.8  # standard errors of a difference that is found 8 times out of 10 at 5 %
+POWER_SDS = 2.8  # a difference of as many standard errors is found 8 times in 10 at 5 %
 RESAMPLES_AT_ONCE = 64
 
 Values = NDArray[np.float64]
@@ -26,8 +26,8 @@ class Ratio(NamedTuple):
 
     Attributes:
         arm: The arm's name.
-        sums: float64, shape (seeds, records), such as the loss of each reference answer.
-        sizes: float64, shape (records,), such as its tokens.
+        sums: float64, shape (seeds, records), e.g. the loss of each reference answer.
+        sizes: float64, shape (records,), e.g. the token count of each reference answer.
     """
 
     arm: str
@@ -52,7 +52,7 @@ class NestedBootstrap:
         return FigureEstimate(value=figure.value, low=low, high=high)
 
     def difference(self, figure: Ratio, other: Ratio) -> FigureDifference:
-        """Return a figure minus another one, with its interval."""
+        """Return the difference between a figure and another one, with its interval."""
         draws = self.draws(figure) - self.draws(other)
         low, high = interval(draws)
         visible = POWER_SDS * float(draws.std(ddof=1))
@@ -86,6 +86,6 @@ class NestedBootstrap:
 
 
 def interval(draws: Values) -> tuple[float, float]:
-    """Return the ends of the middle LEVEL of some draws."""
+    """Return the bounds of the middle share `LEVEL` of the draws."""
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)

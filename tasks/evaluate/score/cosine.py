@@ -1,4 +1,4 @@
-"""Compare answers with their references by an encoder that did not choose the records."""
+"""Compare answers with their references, using an encoder that did not choose the records."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -6,21 +6,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.embed.encode import encode_all
-from tasks.embed.encoder_spec import EncoderSpec, Precision
+from tasks.embed.encoder import encode_all
+from tasks.embed.load_encoder import EncoderSpec, Precision
 from tasks.embed.model_source import absolute
 from tasks.embed.pool_texts import PoolText
 from tasks.lib.core.errors import DataError, ParamError
 from tasks.lib.core.params import lookup
 
 Cosine = Callable[[Sequence[str], Sequence[str]], list[float]]
-"""Returns the cosine of each text and its reference."""
+"""A function that returns the cosine between each text and its reference."""
 
 
 def load_cosine(values: Mapping[str, Any], encoder: str) -> Cosine:
-    """Return a function that compares texts by an encoder, with the settings of the embed section.
+    """Return a function that compares texts with an encoder, using the embed section's settings.
 
-    It embeds each text once, however often it is compared.
+    The function embeds each text only once, however often it is compared.
 
     Raises:
         ParamError: The encoder does not exist.

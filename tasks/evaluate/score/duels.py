@@ -1,8 +1,8 @@
-"""Compare the answers of two models record by record: how often does one win?
+"""Compare two models' answers record by record: how often does one win?
 
 A judge, or a figure such as ROUGE-L, may prefer answers for their length. So the win rate is also
-given for answers of equal length, by the logistic model of AlpacaEval 2 without its terms for the
-difficulty of instructions, which only its own instructions have.
+given for answers of equal length, from AlpacaEval 2's logistic model. Its terms for the difficulty
+of an instruction are left out, since they exist only for AlpacaEval's own instructions.
 """
 
 import numpy as np
@@ -19,9 +19,9 @@ def wins(a: Values, b: Values) -> Values:
     """Return 1 where `a` is higher, 0 where `b` is, and 0.5 for a tie.
 
     Args:
-        a: float64, shape (seeds, records), a figure of the first model of which more is better.
-        b: The same of the second model, which may have another number of seeds. If so, the models
-            meet in turn.
+        a: float64, shape (seeds, records), a figure of the first model; higher is better.
+        b: The same for the second model, which may have a different number of seeds. If so, the
+            seeds of the model with fewer are repeated in turn.
 
     Returns:
         float64, shape (pairs of seeds, records).
@@ -31,20 +31,20 @@ def wins(a: Values, b: Values) -> Values:
 
 
 def paired(a: Values, b: Values) -> tuple[Values, Values]:
-    """Return the rows of both arrays so that each row of one meets a row of the other."""
+    """Return both arrays with the same number of rows; the rows of the shorter one are repeated."""
     n_pairs = max(len(a), len(b))
     rows = np.arange(n_pairs)
     return a[rows % len(a)], b[rows % len(b)]
 
 
 def length_controlled(won: Values, longer_by: Values, weights: Values | None = None) -> float:
-    """Return the win rate that is expected for answers of equal length, 0 to 1.
+    """Return the expected win rate for answers of equal length, from 0 to 1.
 
-    It is the maximum-likelihood fit of ``logit P(win) = a + b * tanh(longer_by / sd)`` at equal
-    lengths. If all lengths are equal, it is the mean of `won`.
+    The rate is the maximum-likelihood fit of ``logit P(win) = a + b * tanh(longer_by / sd)`` at
+    equal lengths. If all lengths are equal, it is the mean of `won`.
 
     Args:
-        won: Shape (n,), 1 for a win, 0 for a loss, anything between for a tie or a doubt.
+        won: Shape (n,), 1 for a win, 0 for a loss, a value between for a tie or an unclear result.
         longer_by: Shape (n,), how much longer the answer is than its rival.
         weights: Shape (n,), how often each duel counts; once if not given.
     """
@@ -68,16 +68,16 @@ def length_controlled(won: Values, longer_by: Values, weights: Values | None = N
 def duel(
     arm: str, won: Values, bootstrap: NestedBootstrap, longer_by: Values | None = None
 ) -> Duel:
-    """Return the win rate of an arm against random, also for equal lengths if they are given.
+    """Return an arm's win rate against random, and also for equal lengths if lengths are given.
 
     Args:
         arm: The arm's name.
-        won: Shape (pairs of seeds, records), as `wins` returns it.
+        won: Shape (pairs of seeds, records), as returned by `wins`.
         bootstrap: The resamples of the records.
-        longer_by: Shape (pairs of seeds, records), how much longer its answers are.
+        longer_by: Shape (pairs of seeds, records), how much longer the arm's answers are.
     """
     raw = bootstrap.estimate(Ratio(arm, won, np.ones(won.shape[1])))
-    # The draws of few seeds are spread out, so they may pass the ends of the scale.
+    # With few seeds, the draws are spread out, and may go beyond the ends of the scale.
     raw = raw.model_copy(update={"low": max(raw.low, 0.0), "high": min(raw.high, 1.0)})
     if longer_by is None:
         return Duel(n_questions=won.shape[1], win_rate=raw, length_controlled=None)

@@ -16,7 +16,7 @@ Models = Mapping[ArmKey, Sequence[Sequence[Row]]]
 Verdict = tuple[float, float]  # the points of the arm's answer, and how many words longer it is
 
 JUDGED = {QuestionSet.TEST: "judge", QuestionSet.ALPACA_EVAL: "judge_alpaca_eval"}
-"""The name of the duels in each set."""
+"""The name of the duels on each question set."""
 
 
 def judged_duels(
@@ -26,10 +26,10 @@ def judged_duels(
     n_resamples: int,
     seed: int,
 ) -> dict[ArmKey, dict[str, Duel]]:
-    """Return the judged duels of each arm by name.
+    """Return each arm's judged duels by name.
 
-    A question counts for an arm if every model of the arm has a verdict in both orders on it.
-    Where the two orders disagree, the pair is a tie.
+    A question counts for an arm if every model of the arm has a verdict on it in both orders. If
+    the two orders disagree, the pair is a tie.
     """
     verdicts = _verdicts(comparisons, _lengths(models))
     found: dict[ArmKey, dict[str, Duel]] = {}
@@ -48,7 +48,7 @@ def judged_duels(
 def mt_bench_grades(
     grades: pa.Table, keys: Sequence[ArmKey], n_resamples: int, seed: int
 ) -> dict[ArmKey, Grades]:
-    """Return the grades of each arm on the questions of which every turn was graded."""
+    """Return each arm's grades on the questions that have a grade for every turn."""
     by_key = _ratings(grades)
     found = {}
     for key in (key for key in keys if key in by_key):
@@ -107,12 +107,12 @@ def _verdicts(
 
 
 def both_orders(first: float, second: float) -> float:
-    """Return the points of an answer: those in both orders if they agree, otherwise a tie."""
+    """Return an answer's points: those from either order if they agree, otherwise a tie."""
     return first if first == second else 0.5
 
 
 def _lengths(models: Models) -> dict[tuple[ArmKey, int, str], int]:
-    """Return the words of each answer by arm, seed and question."""
+    """Return the number of words in each answer, by arm, seed and question."""
     return {
         (key, row["seed"], row["id"]): len(words(row["answer"]))
         for key, seeds in models.items()

@@ -1,4 +1,4 @@
-"""Write the models' answers in the layouts of AlpacaEval and of MT-Bench, for their own tools."""
+"""Write the models' answers in the layouts of AlpacaEval and MT-Bench, for their own tools."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,10 +13,10 @@ from tasks.lib.core.records import record_text
 def write_outputs(
     folder: Path, questions: Sequence[Row], models: Mapping[ArmKey, Sequence[Sequence[Row]]]
 ) -> None:
-    """Write a file for each model and set that it answered.
+    """Write a file for each model and each set that it answered.
 
-    ``test`` and ``alpaca_eval`` have AlpacaEval's lists of outputs, and the references as
-    ``reference.json``; ``mt_bench/model_answer`` has FastChat's lines.
+    ``test`` and ``alpaca_eval`` contain lists of outputs as AlpacaEval expects them, and the
+    references as ``reference.json``; ``mt_bench/model_answer`` contains lines for FastChat.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for of in QuestionSet:

@@ -19,7 +19,7 @@ COLOURS = ("#1b6ca8", "#c8553d", "#3d8b5f", "#8a5fb0", "#b0892f", "#4aa3a2")
 
 
 class ShownAnswer(NamedTuple):
-    """An answer in an example, with what the judge says of it; empty for no judge."""
+    """An answer in an example, with the judge's verdict, which is empty if there is no judge."""
 
     arm: str
     text: str
@@ -35,7 +35,7 @@ class ShownExample(NamedTuple):
 
 
 class Scale(NamedTuple):
-    """A linear scale from values to places in a drawing."""
+    """A linear scale from values to positions in a drawing."""
 
     low: float
     high: float
@@ -43,13 +43,13 @@ class Scale(NamedTuple):
     end: float
 
     def at(self, value: float) -> float:
-        """Return the place of a value."""
+        """Return the position of a value."""
         span = (self.high - self.low) or 1.0
         return round(self.start + (value - self.low) / span * (self.end - self.start), 1)
 
     @property
     def ticks(self) -> list[float]:
-        """Round values between the ends, at equal distances; 0 is one of them if it is between."""
+        """Evenly spaced round values between the ends, including 0 if it is between them."""
         rough = ((self.high - self.low) or 1.0) / N_TICKS
         power = 10.0 ** math.floor(math.log10(rough))
         step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
@@ -87,7 +87,7 @@ def shown_examples(
 ) -> list[ShownExample]:
     """Return the first questions that were answered, with the answers of each arm's first model.
 
-    They are not the best ones for any arm. Of several budgets, the largest is shown.
+    They are not chosen to favour any arm. If there are several budgets, the largest is shown.
     """
     largest = {key.arm: key for key in sorted(models)}
     arms = [key for key in models if largest[key.arm] == key]
@@ -129,7 +129,7 @@ def _forest_scale(arms: Sequence[ArmFigures]) -> Scale:
 
 
 def _curves(result: Evaluation) -> Iterator[dict[str, Any]]:
-    """Yield the curve of each figure over the budgets, if there are at least two."""
+    """Yield each figure's curve over the budgets, if there are at least two."""
     sizes = sorted({arm.n_records for arm in result.arms if arm.arm == RANDOM})
     if len(sizes) < 2:
         return

@@ -1,4 +1,4 @@
-"""Compare the losses and answers of each arm with those of random records."""
+"""Compare the losses and answers of each arm with those of the random arm."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
@@ -37,14 +37,14 @@ from tasks.lib.documents.evaluation import (
 
 
 class JudgedArms(NamedTuple):
-    """What the judge says of each arm, and what it cost."""
+    """The judge's results for each arm, and their cost."""
 
     duels: Mapping[ArmKey, Mapping[str, Duel]]
     grades: Mapping[ArmKey, Grades]
     usage: JudgeUsage
 
     def completing(self, key: ArmKey, own: ArmFigures) -> dict[str, Any]:
-        """Return the fields of an arm that the judge adds to its own figures."""
+        """Return the fields that the judge adds to an arm's own figures."""
         duels = {**own.duels, **self.duels.get(key, {})}
         return {"duels": duels, "mt_bench": self.grades.get(key)}
 
@@ -98,13 +98,13 @@ def evaluate(
     judged: JudgedArms,
     resampling: tuple[int, int],
 ) -> Evaluation:
-    """Return the figures of every arm and their differences to random.
+    """Return the figures of every arm and their differences from random.
 
     Args:
         arms: The scored answers of each arm; `random` is one of them.
-        n_tokens: float64, shape (test records,), the tokens of each reference answer.
+        n_tokens: float64, shape (test records,), the token count of each reference answer.
         training: How the models were trained.
-        judged: What the judge says.
+        judged: The judge's results.
         resampling: The number of resamples for each interval, and their seed.
     """
     n_answers = next(iter(arms.values())).answers["rouge_l"].shape[1]
@@ -132,7 +132,7 @@ def evaluate(
 def _figures(
     key: ArmKey, arms: Mapping[ArmKey, ScoredArm], n_tokens: Values, bootstraps: Bootstraps
 ) -> ArmFigures:
-    """Return an arm's figures, differences and duels that need no judge."""
+    """Return an arm's figures, differences and duels, except those that need a judge."""
     other = rival_of(key, list(arms))
     figures, differences = {}, {}
     n_answers = arms[key].answers["rouge_l"].shape[1]
@@ -161,7 +161,7 @@ def _figures(
 def _duels(
     label: str, ours: ScoredArm, theirs: ScoredArm, bootstraps: Bootstraps
 ) -> dict[str, Duel]:
-    """Return the duels of an arm against random: by loss and, if there are answers, by ROUGE-L."""
+    """Return an arm's duels against random: by loss and, if there are answers, by ROUGE-L."""
     duels = {"loss": duel(label, wins(-ours.loss, -theirs.loss), bootstraps.losses)}
     if theirs.answers["rouge_l"].size:
         lengths = paired(ours.answers["words"], theirs.answers["words"])
@@ -183,6 +183,6 @@ def _n_tokens(models: Mapping[ArmKey, Sequence[Sequence[Row]]], n_test: int) -> 
 
 
 def _means(key: ArmKey, training: Training) -> dict[str, float]:
-    """Return the mean numbers of steps and tokens of an arm's models."""
+    """Return the mean numbers of steps and tokens for an arm's models."""
     runs = [run for run in training.runs if (run.arm, run.n_records) == key]
     return {count: fmean(getattr(run, count) for run in runs) for count in ("n_steps", "n_tokens")}

@@ -1,1 +1,1 @@
-"""The tune stage: fine-tune the model on each arm, and let it answer the test records."""
+"""The tune stage: fine-tune the model on each arm, and have it answer the test records."""

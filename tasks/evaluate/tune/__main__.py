@@ -6,5 +6,5 @@ from tasks.evaluate.tune.step import work
 from tasks.lib.core.stage import run_step
 
 if __name__ == "__main__":
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")  # with more, a step would have more records
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")  # with more, a step would use more records
     run_step("tune", work)

@@ -22,12 +22,12 @@ class ArmRun(NamedTuple):
 
 
 class Sources(NamedTuple):
-    """What the arms are made from.
+    """What the arms are built from.
 
     Attributes:
         selected: The ids of the selection.
         unique: The ids of all records that could be selected.
-        draws: The selections of each other method and of each variant, in the order of its seeds.
+        draws: The selections of each other method and of each variant, in seed order.
     """
 
     selected: Sequence[str]
@@ -42,7 +42,7 @@ class Sources(NamedTuple):
 
 
 def read_draws(*selections: pa.Table) -> dict[str, list[list[str]]]:
-    """Return the selections of each method in these tables, in the order of its seeds."""
+    """Return the selections of each method in these tables, in seed order."""
     draws: dict[str, dict[int, list[str]]] = {}
     for table in selections:
         columns = (table[name].to_pylist() for name in ("method", "seed", "id"))
@@ -52,22 +52,22 @@ def read_draws(*selections: pa.Table) -> dict[str, list[list[str]]]:
 
 
 def arm_runs(params: Evaluate, sources: Sources) -> list[ArmRun]:
-    """Return the runs of all arms, in the order of the arms, budgets and seeds.
+    """Return the runs of all arms, ordered by arm, budget and seed.
 
     Each seed of `random` trains on its own random selection. The other methods that choose at
     random also have a selection for each seed; the rest train on the same records with each seed.
-    All methods have the number of records of the selection, which may be partial. With budgets,
-    each method has a run for each of them, on the first records of its selection.
+    All methods use the same number of records as the selection, which may be partial. If budgets
+    are set, each method has a run for each budget, on the first records of its selection.
 
     Raises:
-        DataError: A method has made no selection, or too small ones, or `random` made fewer than
-            there are seeds, or a budget is larger than the selection.
+        DataError: A method has no selection or too small a selection, `random` has fewer selections
+            than there are seeds, or a budget is larger than the selection.
     """
     n = len(sources.selected)
     budgets = params.budgets or [n]
     if budgets[-1] > n:
         raise DataError(
-            f"evaluate.budgets has {budgets[-1]:,}, but the selection has only {n:,} records",
+            f"evaluate.budgets contains {budgets[-1]:,}, but the selection has only {n:,} records",
             where=PARAMS_FILE,
             fix=f"Use budgets of at most {n}, or select more records with "
             f"`selectllm run -S llm_select.budget={budgets[-1]}`.",

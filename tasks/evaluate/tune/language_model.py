@@ -1,4 +1,4 @@
-"""Load the model that is fine-tuned, and identify its weights."""
+"""Load the model to fine-tune, and identify its weights."""
 
 import gc
 import hashlib
@@ -72,7 +72,7 @@ def load_model(name: str, machine: Machine) -> Any:
 
 
 def free_memory() -> None:
-    """Give the memory of models that are no longer used back to the device."""
+    """Release the device memory of models that are no longer in use."""
     import torch  # noqa: PLC0415
 
     gc.collect()  # a trainer and its callbacks refer to each other
@@ -81,7 +81,7 @@ def free_memory() -> None:
 
 
 def adapter_bytes(model: Any, lora_rank: int) -> int:
-    """Return the size of an adapter of all linear layers except the last one, in float32."""
+    """Return the size of an adapter for all linear layers except the last one, in float32."""
     import torch  # noqa: PLC0415
 
     last = model.get_output_embeddings()
@@ -106,7 +106,7 @@ def weights_digest(model: Any) -> str:
 
 def _loaded(factory: Any, name: str, **options: Any) -> Any:
     try:
-        # Said explicitly, since otherwise it would ask on the terminal.
+        # Explicit, since otherwise transformers would ask on the terminal.
         return factory.from_pretrained(name, trust_remote_code=False, **options)
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), "unknown model")

@@ -32,7 +32,7 @@ class AskedQuestion(NamedTuple):
         prompt: The tokens of the question; None if the models do not answer it.
         messages: The question.
         follow_up: The second turn, or None.
-        is_graded: Whether the judge grades each answer, and does not compare it with another one.
+        is_graded: Whether the judge grades each answer instead of comparing it with another one.
     """
 
     id: str
@@ -48,7 +48,7 @@ class AskedQuestion(NamedTuple):
         return 0 if self.prompt is None else 2 if self.follow_up else 1
 
     def after(self, answer: str) -> list[dict[str, str]]:
-        """Return the messages of the second turn after an answer to the first one."""
+        """Return the messages of the second turn, given an answer to the first one."""
         follow_up = {"role": "user", "content": self.follow_up or ""}
         return [*self.messages, {"role": "assistant", "content": answer}, follow_up]
 
@@ -57,20 +57,20 @@ def require_chat_template(tokenizer: Any, model: str) -> None:
     """Check that the tokenizer has a chat template.
 
     Raises:
-        ParamError: It has none.
+        ParamError: It has no chat template.
     """
     if not tokenizer.chat_template:
         raise ParamError(
             f"evaluate.model: the tokenizer of {model} has no chat template, so it is probably a "
             "base model",
             where=PARAMS_FILE,
-            fix="Use its instruct or chat variant, or save a tokenizer with a chat template in the "
-            "folder of the model.",
+            fix="Use its instruct or chat variant, or save a tokenizer with a chat template in "
+            "the model's folder.",
         )
 
 
 def messages(record: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return the messages that ask for the output of a record: its context, then its question."""
+    """Return the messages that ask for a record's output: its context, then its question."""
     system = [{"role": "system", "content": record["system"]}] if record["system"] else []
     turns = [{"role": t["role"], "content": turn_text(t)} for t in read_turns(record["turns"])]
     parts = [record["instruction"], record["input"], record["tools"] or ""]
@@ -100,7 +100,7 @@ def tokenize(record: Mapping[str, Any], tokenizer: Any, max_tokens: int) -> Exam
 def prompt_tokens(
     asked: list[dict[str, str]], tokenizer: Any, record: Mapping[str, Any], max_tokens: int
 ) -> list[int]:
-    """Return the tokens of some messages; the middle of a longer prompt is left out.
+    """Return the tokens of the messages; if there are too many, the middle is left out.
 
     Raises:
         DataError: The chat template cannot render the messages, which belong to the record.

@@ -1,4 +1,4 @@
-"""Measure a model's loss on reference answers, and let it write its own answers."""
+"""Measure a model's loss on reference answers, and have it write its own answers."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ class OwnAnswer(NamedTuple):
 
     Attributes:
         n_tokens: Number of tokens, including the one that ends it.
-        stopped: Whether it ended by itself, below the limit.
+        stopped: Whether it ended on its own, below the limit.
     """
 
     text: str
@@ -55,7 +55,7 @@ def reference_losses(respondent: Respondent, examples: Sequence[Example]) -> lis
 def replies(
     respondent: Respondent, prompts: Sequence[Sequence[int]], max_new_tokens: int
 ) -> list[OwnAnswer]:
-    """Return the model's answer to each prompt, in order: at each place the most probable token."""
+    """Return the model's answer to each prompt, in order; each token is the most probable one."""
     ends = _end_tokens(respondent)
     found: list[OwnAnswer] = []
     for start in range(0, len(prompts), BATCH):
@@ -77,7 +77,7 @@ def _generate(
     width = max(map(len, prompts))
     padded = [[padding] * (width - len(p)) + list(p) for p in prompts]
     mask = [[0] * (width - len(p)) + [1] * len(p) for p in prompts]
-    # The model's own configuration may sample, or punish repetition.
+    # The model's own configuration may sample, or penalise repetition.
     config = GenerationConfig(  # type: ignore[no-untyped-call]
         do_sample=False, max_new_tokens=max_new_tokens, eos_token_id=ends, pad_token_id=padding
     )

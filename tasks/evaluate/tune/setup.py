@@ -35,7 +35,7 @@ class TuningSetup(NamedTuple):
 
     Attributes:
         weights: The hash of the model's weights.
-        adapter_bytes: The size of an adapter, about.
+        adapter_bytes: The approximate size of an adapter.
         examples: The training records of all runs, by id.
         questions: All questions, in order.
     """
@@ -78,7 +78,7 @@ class TuningSetup(NamedTuple):
         return [self.examples[id_] for id_ in run.ids]
 
     def adapter_key(self, run: ArmRun) -> str:
-        """Return the key of a run's adapter: a hash of all that determines its weights."""
+        """Return the key of a run's adapter: a hash of everything that determines its weights."""
         params = self.params
         if not run.ids:
             return result_key(weights=self.weights, machine=self.machine)
@@ -106,7 +106,7 @@ class TuningSetup(NamedTuple):
 
 
 def prepare(stage: Stage) -> TuningSetup:
-    """Read the inputs of the tune stage; the quick checks come before the model is loaded.
+    """Read the inputs of the tune stage; run the quick checks before loading the model.
 
     Raises:
         ParamError: The parameters are not ready, or the model cannot be used.
@@ -137,7 +137,7 @@ def prepare(stage: Stage) -> TuningSetup:
 
 
 def _question(n: int, row: Mapping[str, Any], tokenizer: Any, params: Evaluate) -> AskedQuestion:
-    """Return the n-th question; the test records come first, so the first of them are asked."""
+    """Return the n-th question; test records come first, and only the first of these are asked."""
     asked = messages(row)
     if row["set"] != QuestionSet.TEST:
         prompt = prompt_tokens(asked, tokenizer, row, params.max_tokens)
@@ -158,7 +158,7 @@ def _sources(stage: Stage) -> Sources:
 
 
 def _require_outputs(runs: Iterable[ArmRun], records: Mapping[str, Mapping[str, Any]]) -> None:
-    """Check that every training record has an output, since arms must have equal numbers."""
+    """Check that all training records have outputs: every arm needs the same number of records."""
     for run in runs:
         unknown = [id_ for id_ in run.ids if id_ not in records]
         if unknown:

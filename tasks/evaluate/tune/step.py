@@ -1,4 +1,4 @@
-"""Fine-tune the model on each arm, and let it answer the test records."""
+"""Fine-tune the model on each arm, and have it answer the test records."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -51,12 +51,12 @@ def is_done(run: ArmRun, setup: TuningSetup, store: EvaluationStore) -> bool:
 
 
 def units(run: ArmRun, setup: TuningSetup) -> int:
-    """Return the number of steps, losses and answers of a run."""
+    """Return the total number of steps, losses and answers in a run."""
     return n_steps(len(run.ids), setup.params) + len(setup.with_loss) + setup.n_answers
 
 
 def trained_arm(run: ArmRun, setup: TuningSetup, store: EvaluationStore) -> TrainedArm:
-    """Describe a model that has been trained."""
+    """Return a description of a trained model."""
     examples = setup.training(run)
     return TrainedArm(
         arm=run.arm,
@@ -81,7 +81,7 @@ def _evaluate(run: ArmRun, setup: TuningSetup, store: EvaluationStore, progress:
         free_memory()
     elif run.ids:
         progress.advance(n_steps(len(run.ids), setup.params))
-    # The adapter is read from the disk even if it is new, so a resumed run answers the same.
+    # The adapter is read from disk even if it is new, so that a resumed run gives the same answers.
     model = _with_adapter(setup.load(), folder) if run.ids else setup.load()
     respondent = Respondent(model.eval(), setup.tokenizer, setup.machine, progress.advance)
     store.put_answers(setup.answers_key(run), respond(respondent, run, setup))
@@ -91,7 +91,7 @@ def _evaluate(run: ArmRun, setup: TuningSetup, store: EvaluationStore, progress:
 
 
 def respond(respondent: Respondent, run: ArmRun, setup: TuningSetup) -> list[dict[str, Any]]:
-    """Return a row of the table of answers for each question, in order.
+    """Return a row of the answers table for each question, in order.
 
     Raises:
         DataError: The GPU has too little memory.

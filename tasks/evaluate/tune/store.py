@@ -1,4 +1,4 @@
-"""Keep finished models and answers, so that an interrupted evaluation continues where it was."""
+"""Store finished models and answers, so that an interrupted evaluation can be resumed."""
 
 import hashlib
 import json
@@ -48,7 +48,7 @@ class EvaluationStore:
         """Check that the disk has room for more adapters of this size, and for one checkpoint.
 
         Raises:
-            DataError: It has not.
+            DataError: There is not enough room.
         """
         needed = n_bytes * (n_adapters + CHECKPOINT_ADAPTERS)
         free = shutil.disk_usage(self._adapters).free

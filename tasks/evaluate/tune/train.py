@@ -16,7 +16,7 @@ GPU_BATCH = 8  # records that go through a GPU at once; padding makes this slowe
 ADAPTER_FILE = "adapter_model.safetensors"
 STATE_FILE = "trainer_state.json"
 _UNSTABLE_FILES = ("training_args.bin", "README.md", "optimizer.pt")
-"""Files next to the adapter whose bytes differ between runs, and that nothing reads."""
+"""Files next to the adapter that differ between runs, and that nothing reads."""
 
 
 class Recipe(NamedTuple):
@@ -25,9 +25,9 @@ class Recipe(NamedTuple):
     Attributes:
         load: Returns the untrained model.
         advance: Called after each optimizer step.
-        checkpoints: Where to keep the state after each epoch, so that an interrupted training
-            continues there; None to keep none.
-        max_steps: The step after which to stop; -1 for all of them.
+        checkpoints: Where to store the state after each epoch, from which an interrupted run
+            continues; None to store nothing.
+        max_steps: The step after which to stop; -1 to run all steps.
     """
 
     params: Evaluate
@@ -47,9 +47,9 @@ def n_steps(n_records: int, params: Evaluate) -> int:
 def train(examples: Sequence[Example], seed: int, recipe: Recipe) -> Any:
     """Return a model with a LoRA adapter, trained on the examples.
 
-    The same seed and machine give the same weights, also if training was interrupted and continues
-    after the last complete epoch. If a GPU has too little memory, fewer records
-    go through it at once; an optimizer step still has `batch_records` records.
+    The same seed and machine give the same weights, even if training was interrupted and continued
+    after the last complete epoch. If a GPU has too little memory, fewer records go through it at
+    once; an optimizer step still uses `batch_records` records.
 
     Raises:
         DataError: A GPU has too little memory for one record.
@@ -104,7 +104,7 @@ def _train(examples: Sequence[Example], seed: int, recipe: Recipe, n_at_once: in
     from trl import SFTTrainer  # noqa: PLC0415
 
     datasets.disable_progress_bars()
-    set_seed(seed)  # the adapter's first weights are drawn before the trainer sets its seed
+    set_seed(seed)  # the adapter's initial weights are drawn before the trainer sets its seed
     rank = recipe.params.lora_rank
     trainer = SFTTrainer(
         model=recipe.load(),
@@ -117,7 +117,9 @@ def _train(examples: Sequence[Example], seed: int, recipe: Recipe, n_at_once: in
         callbacks=[_advancing(recipe.advance)],
     )
     if len(trainer.train_dataset) != len(examples):
-        raise RuntimeError("TRL dropped records, so the arms would differ in their numbers")
+        raise RuntimeError(
+            "TRL dropped records, so the arms would differ in their numbers of records"
+        )
     folder = recipe.checkpoints
     trainer.train(resume_from_checkpoint=folder and _last_checkpoint(folder / str(n_at_once)))
     trained: Any = trainer.model
@@ -163,7 +165,7 @@ def _advancing(advance: Callable[[], None]) -> Any:
 
     class Advancing(TrainerCallback):
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            for _step in range(state.global_step):  # those of an interrupted training
+            for _step in range(state.global_step):  # the steps of the interrupted run
                 advance()
 
         def on_step_end(self, *_: Any, **__: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.params import PARAMS_FILE
+from tasks.lib.gateway.backoff import retry_delay_s
 from tasks.lib.gateway.credentials import NO_KEY
 from tasks.lib.gateway.endpoint import Endpoint
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
@@ -21,7 +22,7 @@ PROVIDERS = ("openai", "azure", "hosted_vllm")
 """Providers whose batches LiteLLM sends in OpenAI's format and lists with their metadata. It also
 sends batches to vertex_ai, bedrock, mistral and xai, but a lost one could not be found again."""
 URL = "/v1/chat/completions"
-MARKER = "selectllm"  # the key of the metadata by which a batch is found again
+MARKER = "selectllm"  # the metadata key by which a batch is found again
 PAGE, MAX_PAGES = 100, 20  # batches listed to find one; the newest come first
 BAD = (ErrorKind.BAD_REQUEST,)
 MAX_WAIT_S = 300.0  # before a retry, whatever the provider asks for
@@ -42,8 +43,9 @@ def require_batches(route: Route) -> None:
             f"llm_select.batch is true, but {deployment.provider} has no batches that SelectLLM "
             "can use",
             where=f"{PARAMS_FILE}: {route.where}",
-            fix=f"Set llm_select.batch: false, or choose a route of {', '.join(PROVIDERS)}. Some "
-            "models of openai and gemini also cost half with service_tier: flex.",
+            fix="Set llm_select.batch: false, or choose a route to one of "
+            f"{', '.join(PROVIDERS)}. Some openai and gemini models also cost half as much with "
+            "service_tier: flex.",
         )
     if deployment.provider == "hosted_vllm" and deployment.api_base is None:
         raise ParamError(
@@ -66,7 +68,7 @@ class BatchState(NamedTuple):
 
     @property
     def has_ended(self) -> bool:
-        """Whether the provider no longer works on the batch."""
+        """Whether the provider has finished with the batch."""
         return self.status in ("completed", "failed", "expired", "cancelled")
 
     @classmethod
@@ -148,7 +150,7 @@ class BatchApi:
             await self._retried(lambda: self._call("acancel_batch", batch_id=batch_id), BAD)
 
     async def content(self, file_id: str) -> bytes | None:
-        """Return the content of a file, or None if the provider no longer has it."""
+        """Return the contents of a file, or None if the provider no longer has it."""
         try:
             got = await self._retried(lambda: self._call("afile_content", file_id=file_id), BAD)
         except ProviderError:
@@ -175,7 +177,7 @@ class BatchApi:
         return BatchState.of(await self._call("aretrieve_batch", batch_id=batch_id))
 
     async def _call(self, function: str, **arguments: Any) -> Any:
-        """Call a function of LiteLLM once.
+        """Call a LiteLLM function once.
 
         Raises:
             ProviderError: The call failed.
@@ -220,5 +222,5 @@ class BatchApi:
                 deployment = self._endpoint.deployment
                 raise run_error(failure, self._route, deployment, self._journal)
             await asyncio.sleep(
-                min(failure.delay_s(n_failed, self._settings.backoff_s), MAX_WAIT_S)
+                min(retry_delay_s(failure, n_failed, self._settings.backoff_s), MAX_WAIT_S)
             )

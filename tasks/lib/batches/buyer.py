@@ -1,4 +1,4 @@
-"""Buy the answers to many questions in batches, which cost half and take up to 24 hours.
+"""Buy the answers to many questions in batches, which cost half as much and take up to 24 hours.
 
 A `BatchBuyer` receives all questions repeatedly. It answers them from the journal and
 collects requests for those without an answer, until no batch can bring another answer:
@@ -7,10 +7,10 @@ collects requests for those without an answer, until no batch can bring another 
        ^                                                  |
        +---- repeat all questions: store the replies -----+
 
-A batch and its reservations outlive the run (`tasks.lib.batches.store`), so a run that is
-killed at any moment continues with the same batch. What batches leave unanswered is left to single
-calls. So are re-asks of useless replies and the parts of prompts that are too long: these are few,
-and take seconds instead of hours.
+A batch and its reservations outlive the run (`tasks.lib.batches.store`), so a run that is killed at
+any point continues with the same batch. Requests that batches leave unanswered are sent one by one.
+So are re-asks after unusable replies and the parts of overlong prompts: these are few, and take
+seconds instead of hours.
 """
 
 import asyncio
@@ -35,8 +35,8 @@ from tasks.lib.journal.liveness import batch_file
 from tasks.lib.journal.models import Answer, OpenCall, Refused
 
 MAX_ROUNDS = 2
-"""Each may take a day: one for the votes that are always cast, and one for the others. Rounds from
-which a limit kept requests do not count."""
+"""Each may take a day: one for the votes that are always cast, and one for the others. Rounds in
+which a limit held requests back do not count."""
 
 
 class BatchBuyer:
@@ -49,11 +49,11 @@ class BatchBuyer:
     Args:
         gateway: Makes the first call of the route, so that a wrong key or parameter is noticed
             before a batch is sent.
-        route: The route whose requests are collected; others are left to single calls.
+        route: The route whose requests are collected; others are sent one by one.
         settings: How calls are made.
         journal: Stores answers and spending.
         is_buying: Whether to collect requests. If not, unfinished batches of earlier runs are
-            cancelled, and the replies that they have are stored.
+            cancelled, and any replies to them are stored.
     """
 
     def __init__(
@@ -140,13 +140,13 @@ class BatchBuyer:
         self._held -= {batch.marker for batch in self._new}
         if self._is_capped and n_requests:
             log.warning(
-                "llm_select.max_usd allows only %s requests at once, since each is reserved at the "
-                "most that it can cost; the next batch follows when these have ended",
+                "llm_select.max_usd allows only %s requests at once, since the maximum cost of "
+                "each is reserved; the next batch is sent when these are done",
                 f"{n_requests:,}",
             )
 
     async def _store_reply(self, request: Request) -> Answer | NoAnswer | None:
-        """Settle the reply that a batch brought for the request; return what it leads to."""
+        """Settle the reply that a batch brought for the request; return the result, if any."""
         found = self._replies.pop(request.key, None)
         if found is None:
             return None
@@ -167,7 +167,7 @@ class BatchBuyer:
         return not had_reply and request.key not in self.unanswered
 
     async def _try_route(self, request: Request) -> Answer | NoAnswer | None:
-        """Make the first call of this run alone; return its result, or None if it was made."""
+        """Make the first call of this run alone; return its result, or None if already made."""
         async with self._first:
             if self._is_tried:
                 return None
@@ -183,7 +183,7 @@ class BatchBuyer:
 
     async def _collect(self, request: Request) -> None:
         """Reserve a request, and add it to a batch."""
-        if not self._is_wanted(request):  # since the first call
+        if not self._is_wanted(request):  # as the first call has shown
             return
         endpoint = self._endpoint
         line = request_line(request, endpoint)

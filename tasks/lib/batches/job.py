@@ -1,4 +1,4 @@
-"""Complete one batch: submit it, wait, read its files, and record what has no reply."""
+"""Complete one batch: submit it, wait, read its files, and record which calls got no reply."""
 
 import asyncio
 import gc
@@ -23,7 +23,7 @@ from tasks.lib.journal.models import OpenCall, Settled
 POLL_S = 60.0
 """The longest pause between two polls of a batch; the first pauses are shorter."""
 APPEAR_S = 10.0
-"""A batch that was being created when its run was killed is in the list by then, if it exists."""
+"""A batch that was being created when its run was killed is listed by then, if it exists."""
 OVER_LIMIT = "token_limit_exceeded"
 
 
@@ -39,14 +39,14 @@ NOTHING = Ending({}, frozenset(), is_over_limit=False)
 
 
 class BatchJob:
-    """Runs one batch, which may have been begun by an earlier run.
+    """Runs one batch, which an earlier run may have begun.
 
     Args:
         batch: The batch.
         route: Its route.
         endpoint: The endpoint that it was collected for.
         api: The batch functions of the endpoint.
-        journal: Has the open calls of the batch.
+        journal: Contains the batch's open calls.
         poll_s: The first pause between two polls; doubled after each poll, up to `POLL_S`.
         is_cancelled: Whether to cancel the batch first.
     """
@@ -70,7 +70,7 @@ class BatchJob:
 
         Raises:
             LLMError: The provider refuses the batch, or cannot be reached.
-            ParamError: The batch is at another address than the route.
+            ParamError: The batch's address differs from the route's.
         """
         batch = self._batch
         while not batch.try_hold():  # another run waits for the same batch
@@ -93,12 +93,12 @@ class BatchJob:
         raise LLMError(
             f"the provider refused batch {ended.id}, at no cost: {ended.problem or 'no reason'}",
             where=self._route.where,
-            fix="Remove the cause and run this again, or set llm_select.batch: false to send the "
+            fix="Fix the cause and run this again, or set llm_select.batch: false to send the "
             "requests one by one at the standard price.",
         )
 
     async def give_back(self) -> None:
-        """Settle the calls of a batch that was never processed at no cost, and forget it."""
+        """Settle the calls of a batch that was never processed, at no cost; forget the batch."""
         await self._settle(self._journal.open_calls(self._batch.marker), {}, may_cost=False)
         self._batch.remove()
 

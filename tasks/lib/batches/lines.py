@@ -1,4 +1,4 @@
-"""Write the lines of a batch's requests, and read those of its replies and errors."""
+"""Write the request lines of a batch, and read the lines of its replies and errors."""
 
 import json
 from collections.abc import Iterable, Set
@@ -16,11 +16,11 @@ from tasks.lib.gateway.request import Request
 from tasks.lib.gateway.wire import MAX_BODY, UnreadableBody, check_shape, sound_reply
 
 NOT_IN_BODY = ("extra_headers", "service_tier", "timeout")
-"""Options of a single call. A batch has its own price and deadline."""
+"""Options for single calls only. A batch has its own price and deadline."""
 
 
 class Results(NamedTuple):
-    """The outcomes of the requests of a batch, by key."""
+    """The outcomes of a batch's requests, by key."""
 
     replies: dict[str, Reply]
     errors: dict[str, ProviderError]
@@ -28,7 +28,7 @@ class Results(NamedTuple):
 
 
 class _LineError(Exception):
-    """An error line, in the form of an exception of LiteLLM."""
+    """An error line, in the form of a LiteLLM exception."""
 
     def __init__(self, message: str, status_code: int | None, code: str | None) -> None:
         super().__init__(message)
@@ -36,7 +36,7 @@ class _LineError(Exception):
 
 
 def request_line(request: Request, endpoint: Endpoint) -> bytes:
-    """Return the line of a request, with the same body as LiteLLM would send for a single call."""
+    """Return a request's line, with the same body that LiteLLM would send for a single call."""
     litellm = load_litellm()
     model, provider, _, _ = litellm.get_llm_provider(endpoint.deployment.model)
     options = endpoint.parameters.of(request)
@@ -56,7 +56,7 @@ def request_line(request: Request, endpoint: Endpoint) -> bytes:
 
 
 def read_results(contents: Iterable[bytes], keys: Set[str], endpoint: Endpoint) -> Results:
-    """Return the outcomes of requests in the files of a batch's replies and errors.
+    """Return the outcomes of requests, from the files with a batch's replies and errors.
 
     The first reply to a request counts, otherwise its first error. Lines that cannot be read are
     counted and skipped.

@@ -1,7 +1,7 @@
-"""Remember the batches that are not finished, in a folder next to the journal.
+"""Keep track of unfinished batches, in a folder next to the journal.
 
-A batch has a state file, and a file of its requests, which is uploaded. The journal's calls of the
-batch stay open until the state file is removed (`tasks.lib.journal.liveness`).
+Each batch has a state file and a request file, which is uploaded. The batch's calls stay open in
+the journal until the state file is removed (`tasks.lib.journal.liveness`).
 """
 
 import json
@@ -17,18 +17,18 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from tasks.lib.core.errors import DataError
-from tasks.lib.gateway.deployment import Deployment
+from tasks.lib.gateway.deployment_settings import Deployment
 from tasks.lib.journal.liveness import BATCHES, batch_file
 
 MAX_REQUESTS = 50_000
 MAX_BYTES = 200 * 10**6
-"""Of one batch: https://platform.openai.com/docs/guides/batch, which says 50,000 and 200 MB."""
+"""Limits of one batch, from https://platform.openai.com/docs/guides/batch: 50,000 and 200 MB."""
 
 
 class Phase(StrEnum):
-    """How far a batch got; written before the next step begins."""
+    """How far a batch has got; written before the next step begins."""
 
-    COLLECTING = "collecting"  # nothing was sent, and the file of requests may be incomplete
+    COLLECTING = "collecting"  # nothing was sent, and the request file may be incomplete
     READY = "ready"  # all requests are in the file
     SUBMITTING = "submitting"  # the batch may exist at the provider
     SUBMITTED = "submitted"
@@ -36,7 +36,7 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class _Progress:
-    """The content of a state file."""
+    """The contents of a state file."""
 
     model: str
     api_base: str | None
@@ -48,11 +48,11 @@ class _Progress:
 
 
 class StoredBatch:
-    """A batch that is not finished, held by this process.
+    """An unfinished batch, held by this process.
 
     Attributes:
         marker: Its unique name, both here and at the provider.
-        state: How far it got, and where it is.
+        state: How far it has got, and where it is.
         path: The state file.
         n_bytes: The size of the requests in this process.
     """
@@ -76,19 +76,19 @@ class StoredBatch:
 
     @property
     def requests_path(self) -> Path:
-        """The file of requests."""
+        """The request file."""
         return self.path.with_suffix(".jsonl")
 
     @property
     def exists(self) -> bool:
-        """Whether the batch is not finished."""
+        """Whether the batch is unfinished."""
         return self.path.exists()
 
     def try_hold(self) -> bool:
         """Hold the batch and read its state; return False if another process holds it.
 
         Raises:
-            DataError: The state file was changed.
+            DataError: The state file has been changed.
         """
         try:
             self._lock.acquire()
@@ -100,7 +100,7 @@ class StoredBatch:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no request was added."""
+        """Whether no request has been added."""
         return not self.state.n_requests
 
     def has_room(self, line: bytes, max_bytes: int) -> bool:
@@ -118,7 +118,7 @@ class StoredBatch:
         self.state = replace(self.state, n_requests=self.state.n_requests + 1)
 
     def seal(self) -> None:
-        """Make sure that the file of requests is on disk and complete; forget an empty batch."""
+        """Make sure that the request file is on disk and complete; forget an empty batch."""
         if self.is_empty:
             self.remove()
             return
@@ -162,12 +162,12 @@ class StoredBatch:
             raise DataError(
                 "this file does not describe a batch",
                 where=str(self.path),
-                fix="Restore it from a copy. If you delete it, its requests are paid for again.",
+                fix="Restore it from a backup. If you delete it, its requests are paid for again.",
             ) from None
 
 
 def left_behind(journal: Path) -> Iterator[StoredBatch]:
-    """Hold and yield the batches that dead runs left."""
+    """Hold and yield the batches that dead runs left behind."""
     for path in sorted((journal.parent / BATCHES).glob("*.json")):
         batch = StoredBatch(journal, path.stem)
         if not batch.try_hold():

@@ -71,7 +71,7 @@ def read_graph(root: Path) -> Graph:
 
 
 def read_stage(root: Path, name: str, values: Mapping[str, Any]) -> StageSpec:
-    """Read one stage of `root`/dvc.yaml; `values` is the content of params.yaml.
+    """Read one stage of `root`/dvc.yaml; `values` are the contents of params.yaml.
 
     Raises:
         GraphError: The stage is not declared, or it uses a parameter that does not exist.

@@ -23,7 +23,7 @@ from tasks.lib.core.wording import visible, visible_line
 
 CAPPED = 3
 INTERRUPTED = 130
-REMAKE = "It was edited, or another version wrote it: run `dvc repro` to make it again."
+REMAKE = "It was edited, or another version wrote it: run `dvc repro` to rebuild it."
 
 
 class CurationError(Exception):

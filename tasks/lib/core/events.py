@@ -143,7 +143,7 @@ class Progress:
     def __init__(self, events: Events, step: str, total: int, unit: str) -> None:
         self._events, self._step, self._total, self._unit = events, step, total, unit
         self._reported = self._logged = time.monotonic()
-        self._first: tuple[float, int] | None = None  # when units were first done, and how many
+        self._first: tuple[float, int] | None = None  # when the first units were done, and how many
         self.done = 0
 
     def advance(self, n: int = 1) -> None:
@@ -160,7 +160,7 @@ class Progress:
             log.info("%s", self._line(now))
 
     def _line(self, now: float) -> str:
-        """Describe the progress; the pace is that since the first unit, without any start-up."""
+        """Describe the progress; the time before the first unit does not affect the pace."""
         done = f"{self._step}: {self.done:,} of {self._total:,} {self._unit}"
         start, n_before = self._first or (now, self.done)
         if self.done == n_before or now <= start:

@@ -2,7 +2,7 @@
 
 Secrets are the values of environment variables named after a key, token, secret or password, and
 the logins in URLs. A server may echo a secret in another encoding, so the usual encodings of a
-secret count too.
+secret are hidden too.
 """
 
 import os
@@ -22,7 +22,7 @@ _LOGIN = re.compile(r"""(?<=://)(?:[^\s/?#"'<>]+|[^\s/:@"'<>]*:(?!\d+/)[^\s"'<>]
 
 
 def hide(text: str) -> str:
-    """Return the text with the secrets of the environment and the logins in URLs hidden."""
+    """Return the text with the environment's secrets and the logins in URLs hidden."""
     text = _LOGIN.sub(f"{HIDDEN}@", text)
     for form in _forms(environment_secrets()):
         text = text.replace(form, HIDDEN)
@@ -38,7 +38,7 @@ def encodings(secret: str) -> Iterator[str]:
     """Yield a secret in the encodings in which a server may echo it.
 
     These are plain text, percent encoding of some or all bytes, hexadecimal digits, the escapes of
-    JSON and HTML, and base64. The base64 of a longer text has one of three forms of the secret,
+    JSON and HTML, and base64. In the base64 of a longer text, a secret takes one of three forms,
     depending on where it begins.
     """
     data = secret.encode(errors="surrogateescape")

@@ -1,7 +1,7 @@
 """Detect inputs that change while a step runs.
 
-DVC hashes the inputs again after the step ends. Without this check, dvc.lock would have the hash of
-a version that the step did not read, and `dvc status` would report that all is up to date.
+DVC hashes the inputs again after the step ends. Without this check, dvc.lock would record the hash
+of a version that the step did not read, and `dvc status` would report that all is up to date.
 """
 
 import os
@@ -16,9 +16,9 @@ CACHES = "__pycache__"  # Python writes to it when it imports a module
 
 
 class Version(NamedTuple):
-    """What changes when a file is edited or replaced.
+    """The attributes of a file that change when it is edited or replaced.
 
-    The time of the last status change is not part of it, since links that DVC makes change it.
+    The time of the last status change is not among them, since DVC changes it by making links.
     """
 
     n_bytes: int
@@ -36,7 +36,7 @@ class Version(NamedTuple):
 
 
 class DeclaredInputs:
-    """The versions of a step's declared inputs at the time when this object was created."""
+    """The versions of a step's declared inputs when this object was created."""
 
     def __init__(self, root: Path, deps: Sequence[str], params: Mapping[str, Any]) -> None:
         self._root, self._deps, self._params = root, deps, params
@@ -77,7 +77,7 @@ class DeclaredInputs:
 def changed(path: Path, how: str = "changed") -> DataError:
     """Return the error for a file that changed while a step read it."""
     return DataError(
-        f"the file {how} while it was read",
+        f"the file {how} while it was being read",
         where=str(path),
         fix="Wait until nothing writes to it, then run this again.",
     )

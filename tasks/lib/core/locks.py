@@ -63,4 +63,4 @@ def _adopts_orphans(process: psutil.Process) -> bool:
 def _watch(dvc: psutil.Process) -> None:
     while dvc.is_running() and dvc.status() != psutil.STATUS_ZOMBIE:
         time.sleep(WATCH_EVERY_S)
-    os._exit(1)  # at once: nothing is published yet, and the next run cleans up
+    os._exit(1)  # at once: nothing has been published yet, and the next run cleans up

@@ -17,14 +17,14 @@ RENAMED = {
     "validate.max_slot_bias": "validate.max_position_bias",
     "validate.max_canary_rate": "validate.max_attention_failures",
 }
-"""Former names of keys, mapped to their current names."""
+"""Old names of keys, mapped to their current names."""
 
 NO_RECORDS = "data/none.jsonl"
-"""A committed file that contains only a line end, for file parameters that are not used."""
+"""A committed file that contains only a newline, for file parameters that are not used."""
 
 
 def has_no_records(path: Path) -> bool:
-    """Return whether a file is empty or has only a line end; DVC warns about empty files."""
+    """Return whether a file is empty or contains only a newline; DVC warns about empty files."""
     return path.is_file() and path.stat().st_size <= 1
 
 

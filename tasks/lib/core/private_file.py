@@ -1,4 +1,4 @@
-"""Keep databases private: they contain texts of the pool and replies of providers."""
+"""Keep databases private: they contain pool texts and provider replies."""
 
 import os
 from contextlib import suppress
@@ -6,11 +6,11 @@ from pathlib import Path
 
 PRIVATE = 0o600
 OTHERS = 0o007
-SIDE_FILES = ("", "-wal", "-shm")  # SQLite gives new ones the mode of the database
+SIDE_FILES = ("", "-wal", "-shm")  # SQLite gives new ones the database's mode
 
 
 def make_private(path: Path) -> None:
-    """Create an empty file for its owner only, or hide an existing database from other users.
+    """Create an empty file that only its owner can use, or deny others access to a database.
 
     A file that a group shares, but others cannot use, keeps its mode. The file is never opened:
     closing it would release the locks of SQLite's other connections in this process.

@@ -40,12 +40,12 @@ class RecordTexts(NamedTuple):
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> "RecordTexts":
-        """Return the texts of one row of the pool."""
+        """Return the texts of one pool row."""
         return cls(*(record[name] for name in TEXT_COLUMNS))
 
 
 TEXT_COLUMNS = list(RecordTexts._fields)
-"""The columns of the pool with the texts that identify a record."""
+"""The pool columns with the texts that identify a record."""
 
 
 def says_no_input(text: str) -> bool:

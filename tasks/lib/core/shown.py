@@ -1,4 +1,4 @@
-"""Build the text of a record that a judge or an annotator sees, and shorten long texts.
+"""Build the text that a judge or an annotator sees for a record, and shorten long texts.
 
 [system]
 You are a patient teacher.
@@ -44,7 +44,7 @@ def shown_text(
     The request is the instruction, then the input.
     """
     request = record_text(instruction, input_text)
-    context = context_text(system, turns, tools)
+    context = context_text(system, turns, tools) if system or turns or tools else ""
     return f"{context}{_REQUEST}{request}" if context else request
 
 

@@ -36,7 +36,7 @@ _FIXES = {
     ),
     errno.EIO: "Check the disk, then run this again.",
 }
-"""What to do about errors of the operating system that are not faults of a step, by their code."""
+"""What to do about operating system errors that are not a step's fault, by error code."""
 
 QUIET = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
@@ -54,7 +54,7 @@ class Stage:
 
     Attributes:
         name: The stage's name.
-        values: The whole content of params.yaml.
+        values: The full contents of params.yaml.
         params: The declared parameters by dotted key, with their values in params.yaml.
         state: The folder for data that must outlive a run, such as the journal and stored vectors.
             All copies of a workspace that DVC makes for experiments share it.
@@ -138,7 +138,7 @@ class Stage:
         raise GraphError(
             f"expected exactly one declared path for {tail}, found {len(matches)}",
             where=f"{DVC_FILE}: stages.{self.name}.{kind}",
-            fix=f"Declare it exactly once; declared now: {', '.join(declared)}.",
+            fix=f"Declare it exactly once; currently declared: {', '.join(declared)}.",
         )
 
 
@@ -160,7 +160,7 @@ def run_step(name: str, work: Callable[[Stage], None]) -> NoReturn:
     exit_with_parent()
     exit_code, reason = _outcome(name, work)
     if reason:
-        sys.stderr.write(f"{reason}\n")  # not logged, since the last event has it, too
+        sys.stderr.write(f"{reason}\n")  # not logged, since the last event contains it too
     with suppress(OSError):
         events.ended(exit_code, reason)
     raise SystemExit(exit_code)
@@ -175,7 +175,7 @@ def _outcome(name: str, work: Callable[[Stage], None]) -> tuple[int, str]:
     except KeyboardInterrupt:
         return INTERRUPTED, "interrupted\n  Run it again to continue."
     except OSError as error:
-        is_full = "No space left" in str(error)  # in Arrow's words, without a code
+        is_full = "No space left" in str(error)  # as Arrow puts it, with no error code
         fix = _FIXES.get(errno.ENOSPC if is_full else error.errno or 0)
         if fix is None:
             raise

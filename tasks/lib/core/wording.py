@@ -24,7 +24,7 @@ def truncate(text: str, max_chars: int) -> str:
 
 
 class _Escapes(dict[int, str]):
-    """A table for `str.translate`; it has an escape for each character that is not drawn."""
+    """A table for `str.translate` that contains an escape for each invisible character."""
 
     def __init__(self, escape: Callable[[str], str]) -> None:
         super().__init__({ord(char): char for char in "\n\t"})
@@ -47,10 +47,10 @@ _AS_JSON = _Escapes(lambda char: json.dumps(char)[1:-1])
 
 
 def visible(text: str) -> str:
-    r"""Return the text with an escape such as ``\x1b`` for each character that is not drawn.
+    r"""Return the text with an escape such as ``\x1b`` for each invisible character.
 
     The result cannot move a cursor, change colours or the direction of writing, or hide a word.
-    Newlines and tabs stay.
+    Newlines and tabs are kept.
     """
     parts = _JOINER.split(text.replace("\r\n", "\n"))
     return "".join(part if i % 2 else part.translate(_AS_TEXT) for i, part in enumerate(parts))
@@ -62,5 +62,5 @@ def visible_line(text: str) -> str:
 
 
 def visible_json(text: str) -> str:
-    """Return JSON text that has the same values, with JSON's escapes for these characters."""
+    """Return JSON text with the same values, but with JSON's escapes for these characters."""
     return text.translate(_AS_JSON)

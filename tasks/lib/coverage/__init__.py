@@ -1,1 +1,1 @@
-"""How well selected records cover a pool: the greedy search of `choose` and the baselines."""
+"""How well selected records cover a pool: the greedy search that `choose` and the baselines use."""

@@ -22,7 +22,7 @@ def gains_in_order(
     Args:
         vectors: float32, shape (m, d), of unit norm or zero.
         rows: intp, shape (n,), rows of the vectors in the order of selection.
-        weights: float64, shape (m,), not negative, the weight of each vector; 1 if None.
+        weights: float64, shape (m,), non-negative, the weight of each vector; 1 if None.
         annotated: intp, rows that count as selected from the start.
     """
     best = np.zeros(len(vectors), np.float32)

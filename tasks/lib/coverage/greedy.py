@@ -14,7 +14,7 @@ from tasks.lib.similarity.cosine import Rows, Vectors, nearest
 MAX_COVERED = 50_000  # rows; a sample of that size has the same mean coverage, within 0.001
 MAX_CELLS = 1 << 27  # cosines of candidates to rows that are computed before the first selection
 UNIT_ROWS = 2_000
-OPENING = 64  # selections before a larger table is built, with at most 1 cosine in 50 left
+OPENING = 64  # selections before a larger table is built, which then has at most 1 cosine in 50
 
 
 class Cover(NamedTuple):
@@ -59,12 +59,12 @@ def greedy(  # noqa: PLR0913  the parts of the objective
         vectors: float32, shape (m, d), of unit norm or zero.
         candidates: intp, shape (c,), distinct rows, none of them annotated; c at least n.
         n: Number of rows to select.
-        bonus: float64, shape (c,), not negative, in units of the objective; 0 if None.
-        weights: float64, shape (m,), not negative; 1 if None.
+        bonus: float64, shape (c,), non-negative, in units of the objective; 0 if None.
+        weights: float64, shape (m,), non-negative; 1 if None.
         annotated: intp, rows that count as selected from the start.
         groups: One quota per column, with the labels of `candidates` in the same order; the sizes
             of their counts end with `n`.
-        seed: The seed of the samples from a large pool.
+        seed: The seed for sampling from a large pool.
 
     Raises:
         UnmetQuotaError: No selection of n candidates meets the quotas.
@@ -95,7 +95,7 @@ def judge_unit(vectors: Vectors, n: int, *, weights: Floats | None = None, seed:
         vectors: float32, shape (m, d), of unit norm or zero.
         n: Number of records, at least 1; all records if it is larger than m.
         weights: float64, shape (m,), the weight of each row; 1 if None.
-        seed: The seed of the random rows.
+        seed: The seed for drawing the random rows.
     """
     m = len(vectors)
     n = min(n, m)
@@ -124,8 +124,8 @@ def _covered(
 class _Search:
     """The remaining candidates, and upper bounds on their gains.
 
-    Gains only shrink, so an earlier gain is an upper bound. A candidate's gain is computed again
-    only if its bound is above every known gain (lazy greedy).
+    Gains only shrink, so an earlier gain is an upper bound. A candidate's gain is recomputed only
+    if its bound exceeds every known gain (lazy greedy).
     """
 
     def __init__(self, bonus: Floats, quotas: Quotas, n_candidates: int) -> None:
@@ -158,7 +158,7 @@ class _Search:
     def _turns(
         self, vectors: Vectors, rows: Rows, covered: Covered, tried: Rows, n: int
     ) -> Iterator[tuple[int, float]]:
-        """Yield the place and the gain of each selected candidate: up to n of those in `tried`."""
+        """Yield the place and the gain of each selected candidate: at most `n`, all in `tried`."""
         if not n:
             return
         table = GainTable.of(covered, vectors[rows[tried]])

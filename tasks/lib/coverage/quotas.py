@@ -1,4 +1,4 @@
-"""Quotas of a selection: how many records of each label it must have, in one or more columns."""
+"""Quotas of a selection: how many records of each label it must contain, in one or more columns."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Self
@@ -29,7 +29,7 @@ class Quota(NamedTuple):
         return self._replace(labels=self.labels[is_candidate])
 
     def at_end(self) -> Self:
-        """Return the quota of the largest size alone."""
+        """Return the quota for the largest size alone."""
         return self._replace(counts=np.atleast_2d(self.counts)[-1])
 
 
@@ -60,7 +60,7 @@ class UnmetQuotaError(ValueError):
 class Quotas:
     """The quotas that remain to be met while a selection grows from size to size.
 
-    Candidates with the same labels in all columns are of one kind. A plan says how many records of
+    Candidates with the same labels in all columns form one kind. A plan says how many records of
     each kind to add up to each size. If the plan has no more records of a kind before the next
     size, a record of that kind is taken only if another plan has room for it.
 
@@ -131,7 +131,7 @@ class Quotas:
     def _complete(
         self, wanted: NDArray[np.int64], supply: NDArray[np.int64]
     ) -> NDArray[np.int64] | None:
-        """Return the number of records of each kind to add for each size; None if nothing works."""
+        """Return how many records of each kind to add for each size; None if impossible."""
         if (wanted < 0).any() or (self._table @ supply < wanted.sum(axis=0)).any():
             return None
         n_sizes, n_kinds = len(wanted), len(supply)

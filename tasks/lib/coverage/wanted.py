@@ -1,4 +1,4 @@
-"""Parse the choose.quotas parameter, and turn it into the number of records of each value."""
+"""Parse the choose.quotas parameter, and turn it into the number of records for each value."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -23,7 +23,7 @@ class Spread(StrEnum):
     """How a selection is divided among all values of a column."""
 
     EQUAL = "equal"
-    """The same number of records of each value."""
+    """The same number of records for each value."""
     AS_POOL = "as_pool"
     """Each value's share of the unique records."""
 
@@ -108,7 +108,7 @@ def make_quotas(
     Shares become counts by the largest remainder method: each is rounded down, and the remaining
     records go to the shares that lost the most; ties go to the first. All values that a quota does
     not name share the rest. The first records get the same shares of a smaller size, as closely as
-    whole numbers allow, but never more of a value than the next size has.
+    whole numbers allow, but never more of a value than at the next size.
 
     Args:
         param: The value of choose.quotas.

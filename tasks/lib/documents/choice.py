@@ -4,7 +4,7 @@ from tasks.lib.documents.document import Document, Part
 
 
 class QuotaCount(Part):
-    """The quota of one value of a column at one budget.
+    """The quota for one value of a column, at one budget.
 
     Attributes:
         budget: The number of records that the quota applies to: the whole selection, or its first
@@ -44,7 +44,7 @@ class TargetFigure(Part):
 
 
 class WeightFigure(Part):
-    """The selection with another weight of the judge, everything else being equal.
+    """The selection with a different judge weight, everything else being equal.
 
     Attributes:
         weight: The value of choose.judge_weight.
@@ -64,11 +64,11 @@ class Choice(Document):
 
     Attributes:
         n_selected: Number of selected records.
-        n_annotated: Number of records of choose.annotated.
+        n_annotated: Number of records in choose.annotated.
         n_known: Number of unique records that repeat one of them and so cannot be selected.
         quotas: One entry for each value of each column in choose.quotas, at each budget.
         targets: The comparison with random selections; None if there are no targets.
-        weights: The selections with some weights of the judge, including the run's own; empty if
+        weights: The selections with several judge weights, including the run's own; empty if
             choose.objective is ranks, or if the pool is too large to compare them quickly.
     """
 

@@ -1,4 +1,4 @@
-"""The base classes of our JSON documents, which have one format on disk and are read strictly."""
+"""The base classes of our JSON documents, which share one file format and are read strictly."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from tasks.lib.core.errors import REMAKE, DataError
+
+_LINES = json.JSONEncoder(ensure_ascii=False)  # shared, since making one takes time
 
 
 class Part(BaseModel):
@@ -21,7 +23,7 @@ class Document(Part):
     """A whole document, stored in its own file.
 
     Attributes:
-        renamed: Former dotted names of fields, mapped to their current names.
+        renamed: Old dotted names of fields, mapped to their current names.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {}
@@ -50,7 +52,7 @@ class Document(Part):
             raise DataError(what, where=where, fix=REMAKE) from None
 
     def to_json(self) -> str:
-        """Return the text of the file; equal documents give equal bytes."""
+        """Return the text of the file; equal documents give byte-identical files."""
         values = self.model_dump(mode="json")
         return json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
@@ -64,7 +66,7 @@ class Line(Document):
 
     def to_line(self) -> str:
         """Return the line of the file."""
-        return json.dumps(self.model_dump(mode="json"), ensure_ascii=False) + "\n"
+        return _LINES.encode(self.model_dump(mode="json")) + "\n"
 
 
 L = TypeVar("L", bound=Line)
@@ -76,7 +78,7 @@ def read_lines(path: Path, model: type[L]) -> Iterator[L]:
     Raises:
         DataError: A line does not match the model; the error says where.
     """
-    with path.open("rb") as lines:  # so that a line that is not UTF-8 is named, too
+    with path.open("rb") as lines:  # so that a line that is not UTF-8 is reported too
         for number, line in enumerate(lines, 1):
             yield model.parse(line, f"{path}:{number}")
 

@@ -1,4 +1,4 @@
-"""The documents of an evaluation: what was trained, what comes out, and what it would take."""
+"""The documents of an evaluation: what was trained, the results, and the plan."""
 
 from collections.abc import Mapping
 from typing import Self
@@ -15,7 +15,7 @@ FIGURES = {
 """The figures of an arm, the primary one first, with their names in plain words."""
 
 LOWER_IS_BETTER = {"loss": True, "rouge_l": False, "cosine": False}
-"""Of the other figures, neither direction is better."""
+"""For the other figures, neither direction is better."""
 
 
 class TrainedArm(Part):
@@ -24,7 +24,7 @@ class TrainedArm(Part):
     Attributes:
         n_records: Number of training records.
         n_steps: Number of optimizer steps.
-        n_tokens: Number of tokens of the training records, in one epoch.
+        n_tokens: Number of tokens in the training records, in one epoch.
         n_answer_tokens: Of these, the tokens that the model learns to write.
         n_clipped: Number of records that are longer than evaluate.max_tokens.
         adapter: Hash of the adapter's weights; empty for the untrained model.
@@ -52,8 +52,8 @@ class JudgeUsage(Document):
 
     Attributes:
         n_questions: Number of comparisons, in both orders, and of grades.
-        n_answered: Number of them with a verdict.
-        calls: Number of verdicts used, where equal questions share one.
+        n_answered: Number of these questions with a verdict.
+        calls: Number of verdicts used; identical questions share one.
         usd: The price of all replies that were paid for, in US dollars.
     """
 
@@ -84,7 +84,7 @@ class FigureEstimate(Part):
 
 
 class FigureDifference(Part):
-    """The figure of an arm minus that of random records, with its 95 % interval.
+    """An arm's figure minus that of random records, with its 95 % interval.
 
     Attributes:
         visible: The smallest difference that would be found 8 times out of 10.
@@ -97,10 +97,10 @@ class FigureDifference(Part):
 
 
 class Duel(Part):
-    """How often an arm's model does better than a random one on the same question, 0 to 1.
+    """How often an arm's model beats one trained on random records, on the same question, 0 to 1.
 
     Attributes:
-        n_questions: Number of questions on which they met.
+        n_questions: Number of questions on which the models were compared.
         length_controlled: The win rate for answers of equal length; None for a duel by loss, where
             both models are measured on the same reference answers.
     """
@@ -114,7 +114,7 @@ class Grades(Part):
     """The grades of an arm's answers to MT-Bench, 1 to 10.
 
     Attributes:
-        n_graded: Number of questions with a grade by every model of the arm and of `random`.
+        n_graded: Number of questions with a grade for every model of the arm and of `random`.
         mean: The mean over both turns.
         first: The mean of the first turn.
         second: The mean of the second turn.
@@ -132,11 +132,11 @@ class ArmFigures(Part):
     """The figures of one arm by name, and its numbers, which are means over the seeds.
 
     Attributes:
-        name: The arm, and its number of records if it was trained on several numbers of them.
+        name: The arm, with its number of records if it was trained on different numbers.
         arm: The arm.
         figures: The figures by name.
-        differences: The differences to random by figure; empty for the arm `random`.
-        duels: The duels against random by what decides them; empty for `random`.
+        differences: The differences from random by figure; empty for the arm `random`.
+        duels: The duels against random, keyed by what decides them; empty for `random`.
         mt_bench: The grades of its answers to MT-Bench; None if there are none.
     """
 
@@ -167,8 +167,8 @@ class Evaluation(Document):
 
     Attributes:
         n_test: Number of test records with a loss.
-        n_answers: Number of them that the models answered.
-        encoder: The encoder of the cosine; None if there is none.
+        n_answers: Number of these that the models answered.
+        encoder: The encoder for the cosine; None if there is none.
         judge: The judge's verdicts, and what they cost.
     """
 
@@ -181,11 +181,11 @@ class Evaluation(Document):
 
     @property
     def has_one_seed(self) -> bool:
-        """Whether each arm has one model, so that no interval covers other seeds."""
+        """Whether each arm has one model, so that intervals exclude variation between seeds."""
         return all(arm.n_seeds == 1 for arm in self.arms)
 
     def verdict(self, arm: ArmFigures) -> str:
-        """Say whether an arm is better than random by loss, and whether only one seed says so."""
+        """Say whether an arm beats random records in loss, and whether that rests on one seed."""
         return arm.verdict() + (" with this seed" if self.has_one_seed and arm.differences else "")
 
 
@@ -206,7 +206,7 @@ class JudgePlan(Part):
 
 
 class PlannedArm(Part):
-    """An arm of a plan, with one number of records: one model for each seed."""
+    """An arm of a plan at one number of records, with one model for each seed."""
 
     name: str
     n_models: int

@@ -19,10 +19,10 @@ METRICS = {
     "knn_probe_cosine": "kNN probe\u2019s cosine similarity",
 }
 SPACES = {
-    "outputs": "the words of the outputs, which only methods by ratings read",
+    "outputs": "the words of the outputs, which only rating-based methods read",
     "words": "the words of instruction and input",
     "characters": "runs of 3 and 4 characters of instruction and input",
-    "vectors": "the vectors by which records are grouped and most methods choose",
+    "vectors": "the vectors that group the records and guide most methods",
 }
 SOLVERS = {
     "k_means_constrained": "k-means-constrained",

@@ -13,7 +13,7 @@ SHORT = {
     "words.knn_probe_rouge_l": "student",
 }
 HEADLINES = tuple(SHORT)
-"""The metrics of the LaTeX table, with the number of random records that do as well."""
+"""The metrics in the LaTeX table, each with the number of random records that do as well."""
 
 
 class TableRow(NamedTuple):
@@ -28,7 +28,7 @@ class TableRow(NamedTuple):
         max_size: The largest number of random records that were drawn.
         calls: The number of answers that the selection is based on.
         usd: The price of these answers.
-        chose_in: The spaces in which the method chose.
+        chose_in: The spaces in which the method made its choice.
     """
 
     name: str
@@ -43,7 +43,7 @@ class TableRow(NamedTuple):
 
 
 def as_csv(rows: Sequence[TableRow]) -> str:
-    """Return CSV with leading metrics, their intervals and p-values, savings and price."""
+    """Return CSV with the leading metrics, their intervals and p-values, savings and price."""
     import pandas as pd  # noqa: PLC0415  half a second
 
     table = pd.DataFrame([dict(_cells(row)) for row in rows]).convert_dtypes()  # 2, not 2.0
@@ -55,7 +55,7 @@ def as_latex(rows: Sequence[TableRow]) -> str:
     """Return a LaTeX table of the HEADLINES that any row has. It needs the booktabs package.
 
     Each value has its interval in brackets, and a star if its p-value is at most MAX_P. The next
-    column has the number of random records that do as well.
+    column shows the number of random records that do as well.
     """
     import pandas as pd  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""Explain why replies that were paid for have no answer, and what to do about it."""
+"""Explain why replies that were paid for contain no answer, and what to do about it."""
 
 from collections.abc import Iterator, Mapping
 
@@ -30,7 +30,7 @@ WITHOUT_ANSWER = {
     "no_score": ("had no rating", _FORM),
     "not_a_half": ("had a rating that is not a half point", _FORM),
     "no_letter": (
-        "had no letter of a slot among the likeliest tokens",
+        "had no slot's letter among the likeliest tokens",
         "Raise top_logprobs if the route's server allows it, or remove logprobs from the route.",
     ),
     "server": ("were interrupted by a provider error", _PROVIDER),

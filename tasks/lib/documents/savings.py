@@ -41,7 +41,7 @@ class Savings(Document):
     """The savings.json document.
 
     Attributes:
-        n_selected: The number of selected records; 0 if nothing is selected yet.
+        n_selected: The number of selected records; 0 if nothing has been selected yet.
         min_size: The smallest size of the random selections.
         max_size: The largest size of the random selections.
         coverage: For each space, the random selection with the same coverage.
@@ -64,7 +64,7 @@ class Savings(Document):
 
     @property
     def by_metric(self) -> dict[str, Equivalent]:
-        """The equivalents by the full name of their metric, ``SPACE.METRIC``."""
+        """The equivalents by their metric's full name, ``SPACE.METRIC``."""
         by_coverage = {f"{space}.coverage_mean": size for space, size in self.coverage.items()}
         return by_coverage | ({STUDENT: self.student} if self.student else {})
 
@@ -72,7 +72,7 @@ class Savings(Document):
     def sentence(self) -> str:
         """One sentence that says how many annotations are saved, if any."""
         if not self.coverage:
-            return "Nothing is selected yet, so no saving can be measured."
+            return "Nothing has been selected yet, so no saving can be measured."
         parts = [f"cover the pool as well as {self._amount(least(self.coverage.values()))}"]
         if self.student:
             parts.append(f"teach the student as much as {self._amount(self.student)}")

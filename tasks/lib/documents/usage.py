@@ -82,7 +82,7 @@ class Usage(Document):
         partial: ``max_usd`` if the cap left prompts without a judgement, otherwise None.
         calls: The number of answers used.
         prompt_tokens: The tokens of the questions.
-        cached_tokens: The prompt tokens that the provider had in its cache.
+        cached_tokens: The prompt tokens that the provider found in its cache.
         completion_tokens: The tokens of the replies, including thinking.
         reasoning_tokens: The completion tokens that were used for thinking.
         usd: The price of the replies; an upper bound if a provider reported no usage.
@@ -90,15 +90,15 @@ class Usage(Document):
         replies_without_answer: The number of these replies, by reason.
         usd_without_reply: The most that calls without a reply may have cost, in addition to `usd`.
         calls_without_reply: The number of these calls, by reason.
-        n_unknown_usage: The number of replies with no usage, or with one that is impossible.
+        n_unknown_usage: The number of replies whose usage is missing or impossible.
         answers: The number of answers by route.
-        answers_digest: A hash of all answers used, in order of prompts, attention checks last, then
+        answers_digest: A hash of all answers used, in prompt order with attention checks last, and
             of the calls without an answer, with their prices.
         dropped_params: By route, the parameters that its model does not accept.
         methods: The number of prompts by how they were judged: llm, offline or fallback.
         set_aside: The number of candidates that could not be judged, by reason.
-        slots_without_logprob: The number of slots, over all answers of routes with logprobs, with a
-            letter that was not among the likeliest tokens; absent if 0.
+        slots_without_logprob: The number of slots whose letter was not among the likeliest tokens,
+            in all answers from routes with logprobs; absent if 0.
         attention_checks: Counts by kind of check.
         attention_checks_planned: The number of checks that were planned.
     """

@@ -58,7 +58,7 @@ _OTHER_NAMES = {
     "seed": r"random_seed",
     "service_tier": r"\bflex\b|\btier\b",
 }
-"""What providers call a parameter, other than its name."""
+"""Other names that providers use for a parameter."""
 _IN_PARTS = re.compile(
     r"validation error for Message\s+content\s.{0,200}input_type=list", re.DOTALL
 )
@@ -66,10 +66,10 @@ _FIELD = re.compile(r"""["'](?:param|field)["']\s*:\s*["']([^"']+)["']""")
 _TRANSPORT = {"TransportError", "ConnectionError", "ClientError", "gaierror", "SSLError"}
 _UNREACHED = {
     *("ConnectError", "ConnectTimeout", "ConnectionRefusedError", "gaierror"),
-    "ClientConnectorError",  # also that TLS failed
+    "ClientConnectorError",  # also if TLS failed
 }
 _NOISE = re.compile(r" ssl:<[^>]*>|\.? Handle with `[^`]*`\.?")
-"""What libraries add to the message about a connection."""
+"""What libraries add to messages about a connection."""
 _PARSING = {"ValueError", "TypeError", "KeyError", "IndexError", "AttributeError"}
 
 _BY_STATUS = {
@@ -104,7 +104,7 @@ def provider_error(
         words = f"{words} ({root})"
     if kind is ErrorKind.MALFORMED and _IN_PARTS.search(words):
         words = (
-            "the content of the reply is a list of parts, which LiteLLM reads only from "
+            "the reply's content is a list of parts, which LiteLLM reads only from "
             "mistral/ models: write the model as mistral/NAME, with the same api_base"
         )
     param = _fields(error, "param") or " ".join(_FIELD.findall(words))
@@ -191,8 +191,8 @@ def _readable(words: str, *secrets: str) -> str:
 def _retry_after_s(error: Exception) -> float | None:
     """Return the wait that a Retry-After header asks for, as seconds or a date.
 
-    None if there is no header, or one that asks for no wait, such as a date in the past, or for
-    more than a day.
+    None if there is no header, or if it asks for no wait (such as a date in the past) or for more
+    than a day.
     """
     headers = getattr(error, "litellm_response_headers", None) or {}
     wait_s = _seconds(str(headers.get("retry-after")))
@@ -200,7 +200,7 @@ def _retry_after_s(error: Exception) -> float | None:
 
 
 def _seconds(value: str) -> float:
-    """Return the seconds that a header names as a number or a date; 0 if it cannot be read."""
+    """Return the seconds in a header, given as a number or a date; 0 if it cannot be read."""
     with suppress(ValueError):
         return float(value)
     with suppress(ValueError, OverflowError, TypeError):
@@ -212,7 +212,7 @@ def refused_parameter(message: str, sent: Iterable[str], param: str = "") -> str
     """Return the parameter that the provider refuses, or None.
 
     Args:
-        message: The provider's message; of several parameters in it, the first is the refused one.
+        message: The provider's message; if it names several, the first is the refused one.
         sent: The names of the parameters.
         param: The parameter that the fields of the error name; it takes precedence.
     """

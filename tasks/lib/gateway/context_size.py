@@ -1,13 +1,13 @@
-"""Ask Ollama for a context that is large enough, since it silently cuts longer prompts."""
+"""Ask Ollama for a context that is large enough, since it silently truncates longer prompts."""
 
 from collections.abc import Iterable
 
-from tasks.lib.gateway.deployment import Deployment
+from tasks.lib.gateway.deployment_settings import Deployment
 from tasks.lib.gateway.routes import Route
 
 CHARS_PER_TOKEN = 4.0
-"""Of English text; Dolly has 4.3. Other languages have fewer, but few texts have full length."""
-LEAST_CONTEXT = 4096  # Ollama's own on a small GPU
+"""For English text; Dolly has 4.3. Other languages have fewer, but few texts are full length."""
+LEAST_CONTEXT = 4096  # Ollama's default on a small GPU
 
 
 def context_size(n_tokens: int) -> int:
@@ -18,12 +18,12 @@ def context_size(n_tokens: int) -> int:
 def with_contexts(routes: Iterable[Route], n_chars: int, max_answer_tokens: int) -> list[Route]:
     """Return the routes; those to Ollama without a num_ctx get one for the longest prompt.
 
-    It depends on the parameters alone, not on the texts: Ollama loads a model again whenever the
-    size changes, and the size is part of each answer's key.
+    It depends on the parameters alone, not on the texts: Ollama reloads a model whenever the size
+    changes, and the size is part of each answer's key.
 
     Args:
         routes: The routes of a run.
-        n_chars: The characters of the longest prompt that the parameters allow.
+        n_chars: The number of characters in the longest prompt that the parameters allow.
         max_answer_tokens: The step's room for an answer.
     """
 

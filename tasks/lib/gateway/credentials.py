@@ -55,14 +55,14 @@ def missing_key(provider: str, api_key: str | None, api_base: str | None) -> str
 
 
 def missing_variables(names: Iterable[str]) -> list[str]:
-    """Return the environment variables that are not set or empty, in order."""
+    """Return the environment variables that are unset or empty, in order."""
     return [name for name in names if not os.environ.get(name)]
 
 
 def looks_secret(name: str, value: str) -> bool:
     """Return whether a setting with this name and value may be a key, a token or a password.
 
-    A word of 20 or more letters and digits together counts as a key.
+    A word of 20 or more characters, both letters and digits, counts as a key.
     """
     return bool(_SECRET_SETTING.search(name) or _SECRET_VALUE.search(value))
 
@@ -70,8 +70,8 @@ def looks_secret(name: str, value: str) -> bool:
 def redact(text: str, *secrets: str) -> str:
     """Return the text with every secret hidden, and every 8 consecutive characters of one.
 
-    Secrets are the given strings and those of the environment, also in the encodings in which a
-    server may echo them, and text that looks like a key.
+    Secrets are the given strings and those in the environment, including in the encodings in which
+    a server may echo them, and text that looks like a key.
     """
     if len(text) < PIECE:  # the environment is long, and most texts here are short
         return text

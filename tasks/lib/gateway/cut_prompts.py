@@ -1,4 +1,4 @@
-"""Notice an endpoint that silently cuts prompts at its context, as Ollama does.
+"""Notice an endpoint that silently truncates prompts to fit its context, as Ollama does.
 
 A ranking of candidates that the model has not read must not pass for an answer. The only trace is
 the number of prompt tokens that the endpoint reports.
@@ -28,7 +28,7 @@ class CutWatch:
         self._at_highest: dict[str, int] = {}  # by request, the bytes of its prompt
 
     def notice(self, request: Request, reply: Reply) -> ProviderError | None:
-        """Return an error if the endpoint has read only a part of a prompt."""
+        """Return an error if the endpoint has read only part of a prompt."""
         n = reply.prompt_tokens
         if n is None or n < LEAST_COUNT:
             return None
@@ -46,7 +46,7 @@ class CutWatch:
         return None
 
     def _is_ceiling(self, n: int, key: str, n_bytes: int) -> bool:
-        """Record a count; return whether many unequal prompts have it and none has a higher one."""
+        """Record a count; return whether it is the highest and many different prompts share it."""
         if n > self._highest:
             self._highest, self._at_highest = n, {}
         if n == self._highest:

@@ -11,6 +11,7 @@ from typing import Any, Self
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.events import log
 from tasks.lib.core.params import PARAMS_FILE
+from tasks.lib.gateway.accepted_parameters import Parameters, headers
 from tasks.lib.gateway.classify import provider_error
 from tasks.lib.gateway.credentials import (
     NO_KEY,
@@ -20,11 +21,10 @@ from tasks.lib.gateway.credentials import (
     redact,
 )
 from tasks.lib.gateway.cut_prompts import CutWatch
-from tasks.lib.gateway.deployment import Deployment
+from tasks.lib.gateway.deployment_settings import Deployment
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
 from tasks.lib.gateway.litellm_setup import load_litellm, skip_accounting
 from tasks.lib.gateway.local_server import LocalServer
-from tasks.lib.gateway.parameters import Parameters, headers
 from tasks.lib.gateway.plausible import impossible_usage
 from tasks.lib.gateway.prices import FLEX, Tier, max_prompt_tokens
 from tasks.lib.gateway.rate_limit import Permit, RateLimiter
@@ -36,7 +36,7 @@ from tasks.lib.gateway.wire import HttpExchange, watch_exchange
 from tasks.lib.journal.models import CallCost
 
 FLEX_TIMEOUT_S = 900.0
-"""Of a call in the flex tier: https://platform.openai.com/docs/guides/flex-processing."""
+"""For a call in the flex tier: https://platform.openai.com/docs/guides/flex-processing."""
 
 
 class Endpoint:
@@ -45,7 +45,7 @@ class Endpoint:
     Attributes:
         parameters: The parameters of its calls, and the room for its replies.
         tariff: The prices of its calls.
-        cut_watch: Notices if the endpoint cuts prompts.
+        cut_watch: Notices if the endpoint truncates prompts.
 
     Args:
         deployment: The model and its address.
@@ -120,11 +120,11 @@ class Endpoint:
             self._n_running -= 1
 
     def rest(self, seconds: float) -> None:
-        """Let no call begin for `seconds`; keep a longer rest that is already set."""
+        """Start no call for `seconds`; keep a longer rest that is already set."""
         self._rests_until_s = max(self._rests_until_s, time.monotonic() + seconds)
 
     async def acquire(self, upper_bound: CallCost, until: asyncio.Event) -> Permit:
-        """Wait until the endpoint's rest and rate limits allow a call, or until the event."""
+        """Wait until the endpoint's rest and rate limits allow a call, or the event is set."""
         rest_s, _ = self.load
         if rest_s:
             with suppress(TimeoutError):
@@ -175,9 +175,9 @@ class Endpoint:
         Args:
             request: The request.
             messages: Its messages, or those of a re-ask.
-            permit: The permission of the rate limits.
-            room: The tokens of a reply that are reserved. Other calls may have learned since then
-                that replies need more.
+            permit: The rate limiter's permit.
+            room: The tokens reserved for the reply. Other calls may have found out since then that
+                replies need more.
 
         Raises:
             ProviderError: There was no reply, or it could not be read.

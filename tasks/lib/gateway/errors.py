@@ -1,9 +1,6 @@
-"""The error of a call that got no usable reply, and its kind."""
+"""The error for a call that got no usable reply, and its kind."""
 
-import random
 from enum import StrEnum
-
-MAX_BACKOFF_S = 60.0
 
 
 class ErrorKind(StrEnum):
@@ -17,9 +14,9 @@ class ErrorKind(StrEnum):
     REFUSED_PARAMETER = "refused_parameter"  # one that is then dropped or changed
     CUT_OFF = "cut_off"  # a reply that used up its room, which is larger from then on
     CONTEXT_TOO_LONG = "context_too_long"
-    CUT_PROMPT = "cut_prompt"  # the endpoint read only a part of the prompt
+    CUT_PROMPT = "cut_prompt"  # the endpoint read only part of the prompt
     CONTENT_FILTER = "content_filter"
-    NO_LOGPROBS = "no_logprobs"  # in a reply that was to be read by them
+    NO_LOGPROBS = "no_logprobs"  # missing from a reply that is read from them
     RATE_LIMIT = "rate_limit"
     TIMEOUT = "timeout"
     SERVER = "server"
@@ -29,7 +26,7 @@ class ErrorKind(StrEnum):
 
 
 class ProviderError(Exception):
-    """The error of a call that got no reply. It contains no secret and can be pickled.
+    """The error for a call that got no reply. It contains no secret and can be pickled.
 
     `may_cost` says whether the provider may still charge for the call, because it may have
     written an answer that did not arrive completely. `param` is the parameter that the fields of
@@ -47,13 +44,6 @@ class ProviderError(Exception):
         super().__init__(kind, message, retry_after_s, may_cost, param)
         self.kind, self.message, self.retry_after_s = kind, message, retry_after_s
         self.may_cost, self.param = may_cost, param
-
-    def delay_s(self, n_failed: int, backoff_s: float) -> float:
-        """Return the seconds to wait before a retry, after `n_failed` failures in a row."""
-        if self.retry_after_s is not None:
-            return self.retry_after_s
-        longest_s: float = min(MAX_BACKOFF_S, backoff_s * 2 ** (n_failed - 1))
-        return random.uniform(longest_s / 2, longest_s)  # spreads out calls that failed together
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.message}"

@@ -4,7 +4,7 @@ import json
 
 from tasks.lib.core.errors import LLMError
 from tasks.lib.gateway.credentials import NO_KEY, VARIABLES, key_variable
-from tasks.lib.gateway.deployment import Deployment
+from tasks.lib.gateway.deployment_settings import Deployment
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
 from tasks.lib.gateway.prices import FLEX
 from tasks.lib.gateway.routes import Route
@@ -23,10 +23,10 @@ FATAL = (
 
 _WHAT = {
     ErrorKind.AUTHENTICATION: "the provider does not accept the key",
-    ErrorKind.PERMISSION: "the key may not use this model",
+    ErrorKind.PERMISSION: "the key is not allowed to use this model",
     ErrorKind.QUOTA: "the account's quota or credit is used up",
     ErrorKind.BAD_REQUEST: "the provider refuses the request",
-    ErrorKind.CUT_PROMPT: "the endpoint cuts prompts at its context",
+    ErrorKind.CUT_PROMPT: "the endpoint truncates prompts to its context",
     ErrorKind.REDIRECT: "redirects are not followed, since they would send the prompts elsewhere",
     ErrorKind.NO_LOGPROBS: "the route has logprobs: true, but its endpoint returns none",
     ErrorKind.RATE_LIMIT: "the provider keeps reporting that the rate limit is exceeded",
@@ -40,7 +40,7 @@ _FIX = {
     ErrorKind.PERMISSION: "Check in the provider's console which models the key may use, or name "
     "another model.",
     ErrorKind.QUOTA: "Add credit, or choose another route.",
-    ErrorKind.BAD_REQUEST: "Check the name of the model. If it is right, set schema: never and "
+    ErrorKind.BAD_REQUEST: "Check the model's name. If it is right, set schema: never and "
     "remove temperature.",
     ErrorKind.CUT_PROMPT: "Start the server with a larger context (--max-model-len of vLLM, -c of "
     "llama.cpp for all its slots together), or lower cluster.candidates_per_prompt.",
@@ -51,8 +51,8 @@ _FIX = {
 }
 _WAIT = "Check that it is up and that this machine can reach it."
 _TLS = (
-    "Check whether api_base begins with http or https. For a certificate of your own, set "
-    "SSL_CERT_FILE to the file of its authority."
+    "Check whether api_base begins with http or https. For your own certificate, set "
+    "SSL_CERT_FILE to its authority's file."
 )
 
 
@@ -76,12 +76,12 @@ def run_error(
     return LLMError(
         what,
         where=f"{route.where} at {deployment.endpoint}",
-        fix=f"{fix} The answers so far are kept in {journal}: run this again to continue.",
+        fix=f"{fix} The answers so far are stored in {journal}: run this again to continue.",
     )
 
 
 def _text(message: str) -> str:
-    """Return the text in a message that is JSON, as some providers send it, or the message."""
+    """Return the text in a message that is JSON, as some providers send, or the message itself."""
     try:
         said = json.loads(message[message.index("{") :])
         said = said.get("error", said)
@@ -110,7 +110,7 @@ def _logprobs_fix(error: ProviderError, deployment: Deployment, alias: str) -> s
     if error.kind is ErrorKind.NO_LOGPROBS or (deployment.logprobs and is_refused):
         return (
             f"Remove logprobs from models.{alias}, or use a server that returns top_logprobs, such "
-            "as vLLM or llama.cpp. If it returns only a few, set top_logprobs to their number."
+            "as vLLM or llama.cpp. If it returns only a few, set top_logprobs to that number."
         )
     return None
 

@@ -9,7 +9,8 @@ Name three rivers that cross a border.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from itertools import count
 from string import Template
@@ -21,6 +22,7 @@ BLOCK_HEADER = (
     "$n candidates, pick $n_picks. A line with $word is a separator, not part of a candidate."
 )
 ITEM_HEADER = "A line with $word is a separator, not part of either text."
+_WORD = "$word"
 _HEADER = re.compile(
     r"^(?P<n>\d+) candidates, pick (?P<n_picks>\d+)\. "
     r"A line with (?P<word>[0-9a-f]{8}) is a separator, not part of a candidate\.$",
@@ -29,7 +31,7 @@ _HEADER = re.compile(
 
 
 class CandidateBlock(NamedTuple):
-    """The content of a block: the candidates in slot order, and the number to pick."""
+    """The contents of a block: the candidates in slot order, and the number to pick."""
 
     texts: list[str]
     n_picks: int
@@ -50,19 +52,18 @@ def render_block(
         texts: The candidates.
         n_picks: The number of candidates to pick.
         header: The first line, with the placeholders ``$n``, ``$n_picks`` and ``$word``.
-        slots: The names of the slots, none for numbers from 1.
+        slots: The names of the slots; if empty, they are numbered from 1.
     """
     word = fence_word(texts)
-    first = Template(header).substitute(n=len(texts), n_picks=n_picks, word=word)
+    first = _header(header, len(texts), n_picks).replace(_WORD, word)
     names = slots or count(1)
-    return _fenced(word, first, {f"slot {name}": text for name, text in zip(names, texts)})  # noqa: B905
+    return _fenced(word, first, (f"slot {name}" for name in names), texts)
 
 
 def render_answered(request: str, response: str, header: str = ITEM_HEADER) -> str:
     """Return a request and its response, fenced in the same way."""
     word = fence_word([request, response])
-    first = Template(header).substitute(word=word)
-    return _fenced(word, first, {"request": request, "response": response})
+    return _fenced(word, header.replace(_WORD, word), ("request", "response"), (request, response))
 
 
 def parse_block(message: str) -> CandidateBlock | None:
@@ -81,16 +82,22 @@ def parse_block(message: str) -> CandidateBlock | None:
     return CandidateBlock(texts, int(header["n_picks"]))
 
 
-def _fenced(word: str, header: str, texts: Mapping[str, str]) -> str:
-    lines = [header]
-    for name, text in texts.items():
-        lines += [f"----- {word} {name} -----", text]
-    return "\n".join([*lines, f"----- {word} end -----"])
+@lru_cache(maxsize=256)  # a run's prompts have few sizes
+def _header(header: str, n: int, n_picks: int) -> str:
+    return Template(header).safe_substitute(n=n, n_picks=n_picks)
+
+
+def _fenced(word: str, header: str, names: Iterable[str], texts: Iterable[str]) -> str:
+    items = [f"----- {word} {name} -----\n{text}" for text, name in zip(texts, names, strict=False)]
+    return "\n".join((header, *items, f"----- {word} end -----"))
 
 
 def fence_word(texts: Sequence[str]) -> str:
     """Return 8 hex digits that depend only on the texts and occur in none of them."""
     joined = "\0".join(texts)
     digest = sha256(joined.encode()).digest()
-    words = (sha256(digest + n.to_bytes(8, "big")).hexdigest()[:WORD_DIGITS] for n in count())
-    return next(word for word in words if word not in joined)
+    for n in count():
+        word = sha256(digest + n.to_bytes(8, "big")).hexdigest()[:WORD_DIGITS]
+        if word not in joined:
+            break
+    return word

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
+from tasks.lib.gateway.backoff import retry_delay_s
 from tasks.lib.gateway.endpoint import Endpoint, least_busy
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
 from tasks.lib.gateway.fatal import FATAL, run_error
@@ -84,7 +85,7 @@ class Gateway:
         Raises:
             CapReached: A call could cost more than is left of the cap.
             Stopped: The run is ending.
-            LLMError: The provider refuses for good, or the last route is down.
+            LLMError: The provider refuses permanently, or the last route is down.
             ParamError: A route's provider or price is unknown, or its key is not set.
         """
         answer = await self._find(request)
@@ -114,7 +115,10 @@ class Gateway:
         self.ledger.report()
 
     async def _find(self, request: Request) -> Answer | None:
-        """Return the answer in the journal; if it has a former key, store it under the new key."""
+        """Return the answer in the journal.
+
+        If it is stored under an old key, store it under the new one.
+        """
         journal = self._journal
         answer = find_answer(journal, request)
         if answer and journal.has_former_keys and not journal.answer(request.key):
@@ -153,7 +157,7 @@ class Gateway:
                 continue
             n_failed += 1
             failing_since_s = failing_since_s or began_s
-            delay_s = result.delay_s(n_failed, self._settings.backoff_s)
+            delay_s = retry_delay_s(result, n_failed, self._settings.backoff_s)
             if n_failed < self._settings.max_attempts and delay_s <= MAX_RETRY_AFTER_S:
                 await self._wait(result, endpoint, delay_s)
             elif state.succeeded_s > failing_since_s:  # only this question fails, not the route

@@ -18,17 +18,17 @@ from tasks.lib.journal.journal import Journal
 from tasks.lib.journal.models import ANSWER, Answer, Call, CallCost, Refused, Settled
 
 TAKEN_POLL_S = 0.2
-KEPT_REMARK, MAX_REMARKS = 100, 5  # characters of a logged remark, and different remarks
+KEPT_REMARK, MAX_REMARKS = 100, 5  # characters of a logged remark, and number of different remarks
 KEPT_REPLY = 2000  # characters of an unusable reply that the re-ask quotes
 NOTHING = CallCost(prompt_tokens=0, completion_tokens=0, usd=0.0, is_upper_bound=False)
 
 
 class CapReached(StopRun):
-    """The next call could cost more than is left of the cap."""
+    """The next call could cost more than what is left under the cap."""
 
 
 class Stopped(StopRun):
-    """The run is ending; no further call is begun."""
+    """The run is ending; no further call may begin."""
 
 
 class Reservation(NamedTuple):
@@ -107,10 +107,10 @@ class SpendLedger:
         await self._settle(reservation, cost, outcome=error.kind, message=error.message, reply="")
 
     async def settle(self, reservation: Reservation, reply: Reply) -> Answer | ProviderError | None:
-        """Settle a call by its reply, and store and return the answer.
+        """Settle a call with its reply, and store and return the answer.
 
         Return None if the reply has no answer, and an error if the provider failed while it wrote
-        the reply, or read only a part of the prompt. API keys in the reply are redacted.
+        the reply, or read only part of the prompt. API keys in the reply are redacted.
         """
         request, endpoint = reservation.request, reservation.endpoint
         redact = endpoint.redact
@@ -171,7 +171,7 @@ def _fault(reply: Reply) -> ProviderError | None:
 
 
 def _lack(request: Request, reply: Reply) -> ProviderError | None:
-    """Return an error if the log-probabilities that are to be read are missing, otherwise None."""
+    """Return an error if the log-probabilities that are needed are missing, otherwise None."""
     if not request.reads_logprobs or reply.logprobs or reply.is_refused or not reply.finish_reason:
         return None
     return ProviderError(ErrorKind.NO_LOGPROBS, "the reply has no top_logprobs")

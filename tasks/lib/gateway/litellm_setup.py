@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from tasks.lib.core.stage import QUIET
-from tasks.lib.gateway.deployment import LOOPBACK
+from tasks.lib.gateway.deployment_settings import LOOPBACK
 
 
 @cache
@@ -19,7 +19,7 @@ def load_litellm() -> Any:
     for variable in ("NO_PROXY", "no_proxy"):  # otherwise a proxy is used for this machine too
         hosts = [os.environ.get(variable, ""), *LOOPBACK]
         os.environ[variable] = ",".join(filter(None, hosts))
-    for variable in ("DISABLE_AIOHTTP_TRANSPORT", "LITELLM_HTTP2"):  # would avoid our transport
+    for variable in ("DISABLE_AIOHTTP_TRANSPORT", "LITELLM_HTTP2"):  # would bypass our transport
         os.environ[variable] = "False"
     import litellm  # noqa: PLC0415  # 3 s
     from litellm.llms.custom_httpx import aiohttp_transport  # noqa: PLC0415
@@ -49,8 +49,8 @@ def load_litellm() -> Any:
 def skip_accounting() -> None:
     """Make LiteLLM skip its success and failure logs for the calls of this task.
 
-    They take a tenth of the time of a call (`benchmarks/llm.py rate`), and nobody reads them: our
-    ledger has the costs.
+    They take a tenth of a call's time (`benchmarks/llm.py rate`), and nobody reads them: our ledger
+    records the costs.
     """
     from litellm._internal_context import is_internal_call  # noqa: PLC0415  # see load_litellm
 

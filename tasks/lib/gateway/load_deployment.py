@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.params import PARAMS_FILE, load_section
 from tasks.lib.gateway.credentials import NO_KEY, key_variable, looks_secret
-from tasks.lib.gateway.deployment import (
+from tasks.lib.gateway.deployment_settings import (
     FORMER_OFFLINE_MODEL,
     LOCAL_MODEL,
     OFFLINE_MODEL,
@@ -33,7 +33,7 @@ OURS = {
     "logprobs": "logprobs",
     "top_logprobs": "top_logprobs",
 }
-"""Names that `extra_body` must not contain, each with the key of params.yaml that sets it."""
+"""Names that `extra_body` must not contain, each with the params.yaml key that sets it."""
 
 
 def load_deployment(name: str, given: Any) -> Deployment:
@@ -119,7 +119,7 @@ def _check_options(name: str, deployment: Deployment) -> None:
         )
     if deployment.num_ctx is not None and not deployment.provider.startswith("ollama"):
         raise ParamError(
-            f"{name}.num_ctx is a parameter of Ollama, and this model is at {deployment.provider}",
+            f"{name}.num_ctx is an Ollama parameter, but this model is at {deployment.provider}",
             where=PARAMS_FILE,
             fix="Remove it, and set the context size where the server is started.",
         )

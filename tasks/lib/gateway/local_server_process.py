@@ -1,11 +1,11 @@
-"""A real llama.cpp server with Gemma 3 270M on this machine, as its own program.
+"""Run a real llama.cpp server with Gemma 3 270M on this machine, as its own program.
 
     python -m tasks.lib.gateway.local_server_process
 
 Once it is ready, it prints one JSON line, ``{"api_base": "http://127.0.0.1:PORT/v1"}``. It ends
 when its stdin closes, so it never outlives its parent. A failed start prints one line to stderr and
 exits with status 1. It has its own process because llama.cpp's server cannot be stopped: releasing
-it sometimes hangs, but a process can always end by `os._exit`.
+it sometimes hangs, but a process can always end with `os._exit`.
 """
 
 import faulthandler

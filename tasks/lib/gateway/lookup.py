@@ -1,7 +1,7 @@
 """Look up a request in a journal: its answer, or why the model gives none."""
 
 import asyncio
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence
 from itertools import compress
 from typing import NamedTuple, Protocol, Self
 
@@ -55,7 +55,7 @@ class JournalLookup:
         prompt was split.
 
         Raises:
-            DataError: The answer was changed: its content does not match its text.
+            DataError: The answer has been changed: its content does not match its text.
         """
         answer = find_answer(self._journal, request)
         if answer is None:
@@ -71,7 +71,7 @@ class JournalLookup:
 
 
 def find_answer(journal: JournalReader, request: Request) -> Answer | None:
-    """Return the answer stored under a request's key or former key, or None."""
+    """Return the answer stored under a request's key or old key, or None."""
     answer = journal.answer(request.key)
     if answer is None and journal.has_former_keys:
         former = journal.answer(request.former_key)
@@ -98,16 +98,18 @@ def no_answer(attempts: Sequence[FailedAttempt]) -> NoAnswer | None:
 
 
 class WithoutAnswer(NamedTuple):
-    """The calls for some questions that have no answer but cost money, or may have."""
+    """The calls for some questions that got no answer but cost money, or may have."""
 
     replies: list[FailedCall]  # a reply arrived, which was paid for
-    silent: list[FailedCall]  # none arrived; nobody knows whether they were charged
+    silent: list[FailedCall]  # none arrived; it is unknown whether they were charged
 
     @classmethod
-    def of(cls, journal: JournalReader, keys: Set[str]) -> Self:
-        """Return these calls for the questions with the keys, in all runs together."""
-        calls = [call for call in journal.failed_calls() if call.key in keys]
-        calls = [call for call in calls if call.cost.prompt_tokens]  # the others cost nothing
+    def of(cls, journal: JournalReader, keys: Iterable[str]) -> Self:
+        """Return these calls for the questions with these keys, in all runs together."""
+        # The others cost nothing.
+        calls = [call for call in journal.failed_calls() if call.cost.prompt_tokens]
+        asked = {call.key for call in calls}.intersection(keys)
+        calls = [call for call in calls if call.key in asked]
         arrived = [call.outcome in ARRIVED or not call.cost.is_upper_bound for call in calls]
         silent = [call for call, is_reply in zip(calls, arrived, strict=True) if not is_reply]
         return cls(list(compress(calls, arrived)), silent)

@@ -6,17 +6,17 @@ from tasks.lib.gateway.token_count import fewest_tokens
 from tasks.lib.journal.models import CallCost
 
 BYTES_PER_TOKEN = 6  # of text in any language; only a lower count is worth a tokenizer's time
-LEAST_COUNT = 64  # a lower number of prompt tokens is no context at which a prompt was cut
+LEAST_COUNT = 64  # a lower prompt token count does not mean that a prompt was cut
 COUNTED_CHARS = 2000  # of a text; some tokenizers take quadratic time over unusual ones
 
 
 def impossible_usage(reply: Reply, messages: Messages, most: CallCost) -> str:
-    """Return what is impossible about the usage of a reply; empty if nothing is.
+    """Return what is impossible about a reply's usage; empty if nothing is.
 
     Args:
         reply: The reply.
         messages: The question.
-        most: The most tokens that the call can have.
+        most: The most tokens that the call can use.
     """
     prompt_tokens, completion_tokens = reply.prompt_tokens, reply.completion_tokens
     if prompt_tokens is None or completion_tokens is None:
@@ -34,6 +34,6 @@ def impossible_usage(reply: Reply, messages: Messages, most: CallCost) -> str:
 
 
 def _is_too_few(n_tokens: int, text: str) -> bool:
-    """Return whether no tokenizer could need as few tokens for a text."""
+    """Return whether a text needs more tokens than this with any tokenizer."""
     n_bytes = len(text.encode(errors="replace"))
     return n_tokens * BYTES_PER_TOKEN < n_bytes and n_tokens < fewest_tokens(text[:COUNTED_CHARS])

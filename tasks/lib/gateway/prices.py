@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.params import PARAMS_FILE
-from tasks.lib.gateway.deployment import Deployment
+from tasks.lib.gateway.deployment_settings import Deployment
 from tasks.lib.gateway.request import Messages
 
 MESSAGE_TOKENS = 32
@@ -32,7 +32,7 @@ class Price(NamedTuple):
     """US dollars per token.
 
     `reasoning_usd` is the price of a completion token for thinking, and `cached_usd` of a prompt
-    token that the provider had in its cache; None if the price is that of the others.
+    token that the provider found in its cache; None if it costs the same as the others.
     """
 
     prompt_usd: float
@@ -47,7 +47,7 @@ class Price(NamedTuple):
         reasoning_tokens: int = 0,
         cached_tokens: int = 0,
     ) -> float:
-        """Return the price of a call; the other counts include thinking and cached tokens."""
+        """Return the price of a call; the first two counts include thinking and cached tokens."""
         usd = prompt_tokens * self.prompt_usd + completion_tokens * self.completion_usd
         if self.reasoning_usd is not None:
             usd += reasoning_tokens * (self.reasoning_usd - self.completion_usd)
@@ -129,7 +129,7 @@ def require_price(deployment: Deployment, litellm: Any, where: str, tier: Tier =
     """Return the prices per token.
 
     Raises:
-        ParamError: They are unknown.
+        ParamError: The prices are unknown.
     """
     price = price_of(deployment, litellm, tier)
     if price is not None:
@@ -145,7 +145,7 @@ def require_price(deployment: Deployment, litellm: Any, where: str, tier: Tier =
         )
     known = "; or ".join(similar_models(deployment, litellm))
     raise ParamError(
-        "the price of this model is unknown, so its spending could not be capped"
+        "the price of this model is unknown, so spending on it cannot be capped"
         f"{f'; did you mean {known}?' if known else ''}",
         where=f"{PARAMS_FILE}: {where}",
         fix="Add input_cost_per_token and output_cost_per_token to it, in US dollars per "
@@ -174,6 +174,6 @@ def similar_models(deployment: Deployment, litellm: Any) -> list[str]:
 
 
 def max_prompt_tokens(messages: Messages, schema_bytes: int = 0) -> int:
-    """Return an upper bound on the tokens of the messages: each token has a byte or more."""
+    """Return an upper bound on the tokens of the messages: each token is a byte or more."""
     n_bytes = sum(len(message["content"].encode()) for message in messages)
     return n_bytes + MESSAGE_TOKENS * len(messages) + schema_bytes

@@ -1,4 +1,4 @@
-"""Limit a deployment's requests and tokens per minute: calls wait, and none is rejected."""
+"""Limit a deployment's requests and tokens per minute: calls wait; none is rejected."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ class RateLimiter:
     """Keeps the calls to one deployment within its limits, first come, first served.
 
     A call counts for one window from its start: first with the tokens that it may use, and after
-    its end with the tokens that it did use.
+    its end with the tokens that it actually used.
 
     Args:
         rpm: Requests per window; None for no limit.

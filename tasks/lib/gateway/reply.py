@@ -11,12 +11,12 @@ from tasks.lib.gateway.wire import is_count
 MAX_CHARS = 20_000  # read from the end of a reply; no list of slots is longer
 LOGPROB_DIGITS = 6
 DEEP = 200
-"""Characters to skip where brackets are nested too deep, since each takes as long as the first."""
+"""Characters to skip where brackets nest too deeply, since each takes as long as the first."""
 MAX_NAME = 200  # characters of a model's name and of a finish reason
 CUT, FILTERED = "length", "content_filter"
-"""LiteLLM's finish reasons of a reply that is not complete."""
+"""LiteLLM's finish reasons for an incomplete reply."""
 FAILED = ("error", "ERROR", "network_error")
-"""Finish reasons of providers that failed, for all of which LiteLLM says `stop`."""
+"""Finish reasons of providers that failed; LiteLLM reports all of them as `stop`."""
 
 
 class Reply(NamedTuple):
@@ -24,14 +24,14 @@ class Reply(NamedTuple):
 
     text: str
     prompt_tokens: int | None
-    completion_tokens: int | None  # thinking included
+    completion_tokens: int | None  # including thinking
     finish_reason: str
     model: str  # as the provider names it, often with a date
     dropped_params: tuple[str, ...] = ()  # parameters that the model does not accept
     reasoning_tokens: int = 0  # completion tokens used for thinking
-    cached_tokens: int = 0  # prompt tokens that the provider had in its cache
+    cached_tokens: int = 0  # prompt tokens that the provider found in its cache
     remark: str = ""  # what the provider says about the reply: its own finish reason, a refusal
-    is_refused: bool = False  # a filter of the provider withheld the answer, or the model refused
+    is_refused: bool = False  # a provider's filter withheld the answer, or the model refused
     service_tier: str = ""  # the tier that the provider served it in, if it says so
     error: str = ""  # the provider failed while it wrote the reply
     logprobs: str = ""  # a JSON object: the likeliest first tokens, and their log-probabilities
@@ -92,7 +92,7 @@ class _Usage(NamedTuple):
 
     @classmethod
     def of(cls, usage: Any) -> Self:
-        """Return the tokens in LiteLLM's usage; none if a number is missing or cannot be true."""
+        """Return the tokens in LiteLLM's usage; none if a number is missing or impossible."""
         prompt_tokens = getattr(usage, "prompt_tokens", None)
         completion_tokens = getattr(usage, "completion_tokens", None) or 0
         total_tokens = getattr(usage, "total_tokens", None) or 0
@@ -103,7 +103,7 @@ class _Usage(NamedTuple):
         numbers = (completion_tokens, total_tokens, reasoning_tokens, cached_tokens)
         if not prompt_tokens or not all(map(is_count, (prompt_tokens, *numbers))):
             return cls()  # every prompt has tokens
-        # Some providers count thinking in the total only.
+        # Some providers count thinking only in the total.
         completion_tokens = max(completion_tokens, total_tokens - prompt_tokens)
         if reasoning_tokens > completion_tokens or cached_tokens > prompt_tokens:
             return cls()
@@ -111,7 +111,7 @@ class _Usage(NamedTuple):
 
 
 def _fields(part: Any) -> dict[str, Any]:
-    """Return the fields of a choice or message that OpenAI's protocol does not have."""
+    """Return the fields of a choice or message that OpenAI's protocol does not define."""
     fields = getattr(part, "provider_specific_fields", None)
     return fields if isinstance(fields, dict) else {}
 
@@ -152,7 +152,7 @@ def _name(value: Any) -> str:
 
 
 def _words(error: Any) -> str:
-    """Return an error as one line; a mapping by its message."""
+    """Return an error as one line; for a mapping, its message."""
     if isinstance(error, dict):
         code = error.get("code")
         error = " ".join(str(part) for part in (code, error.get("message")) if part) or "error"
@@ -160,7 +160,7 @@ def _words(error: Any) -> str:
 
 
 def without_thoughts(text: str) -> str:
-    """Return the end of the text after a model's reasoning; empty if that never ended."""
+    """Return the rest of the text after a model's reasoning; empty if the reasoning never ended."""
     return text[-MAX_CHARS:].rpartition("</think>")[2].partition("<think>")[0].strip()
 
 

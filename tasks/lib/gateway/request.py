@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Template
 from typing import Any, NamedTuple
 
-from tasks.lib.gateway.deployment import Schema
+from tasks.lib.gateway.deployment_settings import Schema
 from tasks.lib.gateway.reply import UnusableReply
 from tasks.lib.gateway.routes import Route
 from tasks.lib.journal.models import answer_key
@@ -61,10 +61,10 @@ class Request:
         model: The model's name in params.yaml.
         response_format: The JSON schema of the reply; None if the route must not send a schema.
         schema_use: Whether the route sends a schema; with auto, a refused schema is dropped.
-        max_tokens: The room for the answer, without the room for thinking.
+        max_tokens: The room for the answer, excluding the room for thinking.
         options: The keys of the route that can change the answer and do not have their own field,
             such as ``reasoning_effort``, by name (see `Deployment.options`); empty if none is set.
-        repeat: 2 for a second, independent answer to the same bytes, 3 for a third; never sent.
+        repeat: 2 for a second, independent answer to the same request, 3 for a third; never sent.
         read: Returns the content of a reply, or why it cannot be used.
         reask_words: The message after an unusable reply, with the placeholder ``$problem``.
         former_facts: Returns the facts that only keys of journal version 2 contain, such as the
@@ -97,7 +97,7 @@ class Request:
         `repeat` is left out if it is 1, and `options` if there are none, so that an answer keeps
         its key whether or not there are more answers, and whatever options exist.
         """
-        facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in NOT_IN_KEY}
+        facts = {name: getattr(self, name) for name in _IN_KEY}
         if self.repeat == 1:
             del facts["repeat"]
         if not self.options:
@@ -133,6 +133,9 @@ class Request:
         ]
 
 
+_IN_KEY = tuple(f.name for f in fields(Request) if f.name not in NOT_IN_KEY)
+
+
 def make_request(
     route: Route,
     settings: CallSettings,
@@ -142,8 +145,8 @@ def make_request(
 ) -> Request:
     """Return a request to `route` for a reply that matches `schema`.
 
-    If there is no schema, the request is for the log-probabilities of one token. `rest` holds the
-    remaining fields of `Request`.
+    If there is no schema, the request is for the log-probabilities of one token. `rest` contains
+    the remaining fields of `Request`.
     """
     max_tokens, options = route.max_answer_tokens or settings.max_answer_tokens, route.options
     if schema is None:

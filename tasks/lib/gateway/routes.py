@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from tasks.lib.core.errors import ParamError, nearest
 from tasks.lib.core.params import PARAMS_FILE
 from tasks.lib.gateway.credentials import missing_key, missing_variables
-from tasks.lib.gateway.deployment import FIELDS_OF_REQUEST, Deployment, Schema
+from tasks.lib.gateway.deployment_settings import FIELDS_OF_REQUEST, Deployment, Schema
 from tasks.lib.gateway.load_deployment import HOW, load_deployment
 from tasks.lib.gateway.local_server import require_local
 
@@ -34,7 +34,7 @@ class Route(NamedTuple):
 
     @property
     def own_settings(self) -> dict[str, Any]:
-        """The options and the room for an answer, if set: all that a name of the work needs."""
+        """The options and the room for an answer, if set: all that a selection's name needs."""
         room = self.max_answer_tokens
         return self.options | ({} if room is None else {"max_answer_tokens": room})
 
@@ -84,7 +84,7 @@ def load_route(values: Mapping[str, Any], alias: str, key: str = "llm_select.rou
     """Return the route `alias`, which the parameter `key` names; check all of `models`.
 
     Raises:
-        ParamError: There is no such route (the error offers the nearest), or a route is invalid.
+        ParamError: The route does not exist (the error suggests the nearest), or one is invalid.
     """
     routes = load_routes(values)
     if alias not in routes:
@@ -166,7 +166,7 @@ def _check_alike(name: str, first: Deployment, other: Deployment) -> None:
                 f"{name}: its deployments differ in {key.removesuffix('_use')}",
                 where=PARAMS_FILE,
                 fix="Deployments of one route are one model at several endpoints. Make them "
-                "equal, or make two routes of them.",
+                "identical, or split them into two routes.",
             )
     if first.is_offline or first.is_local:
         raise ParamError(

@@ -1,7 +1,7 @@
-"""The prices of one deployment, by the tier in which a call is asked for and served."""
+"""The prices of one deployment, by the tier in which a call is requested and served."""
 
 from tasks.lib.core.events import log
-from tasks.lib.gateway.deployment import Deployment
+from tasks.lib.gateway.deployment_settings import Deployment
 from tasks.lib.gateway.litellm_setup import load_litellm
 from tasks.lib.gateway.prices import (
     USUAL_TIERS,
@@ -18,7 +18,7 @@ from tasks.lib.journal.models import CallCost
 class Tariff:
     """Prices calls, at prices that are read once.
 
-    A provider may serve a call in another tier than the one it was asked for, and says so in the
+    A provider may serve a call in a different tier from the requested one, and says so in the
     reply. If that tier costs more, all further calls are reserved at its price.
 
     Args:
@@ -33,7 +33,7 @@ class Tariff:
 
     @property
     def is_loaded(self) -> bool:
-        """Whether any price was read."""
+        """Whether any price has been read."""
         return bool(self._asked)
 
     def load(self, tier: Tier) -> None:
@@ -53,7 +53,7 @@ class Tariff:
         return max(price.most_usd(prompt_tokens, completion_tokens) for price in prices)
 
     def cost(self, reply: Reply, most: CallCost, tier: Tier) -> CallCost:
-        """Return the cost of a call by its reply; without a usage, the most that it can cost."""
+        """Return the cost of a call from its reply; if its usage is missing, the most it can be."""
         price = self._asked[tier]
         if tier is Tier.OWN and not self._is_own(reply.service_tier):
             price = self._served_price(reply.service_tier)
@@ -65,7 +65,7 @@ class Tariff:
         return CallCost(*tokens, price.cost_usd(*tokens, *details), False, *details)
 
     def _is_own(self, name: str) -> bool:
-        """Return whether a reply was served in the tier of the route, or does not say."""
+        """Return whether a reply was served in the route's tier, or does not say."""
         own = self._deployment.service_tier
         return not name or name == own or (name in USUAL_TIERS and own in USUAL_TIERS)
 
@@ -78,8 +78,8 @@ class Tariff:
             known = [self._asked[Tier.OWN], price_of(self._deployment, litellm, Tier.STANDARD)]
             self._served[name] = price or max(filter(None, known), key=lambda known: known[:2])
             log.warning(
-                "%s was served in a tier that was not asked for; such calls count at %s",
+                "%s was served in a tier that was not requested; such calls count at %s",
                 self._where,
-                f"the price of {name}" if price else "the highest price that is known",
+                f"the price of {name}" if price else "the highest known price",
             )
         return self._served[name]

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 from tasks.lib.core.events import log
 
 WAITING_PER_CALL = 2  # open questions per running call, since some wait for a retry
+MAX_AHEAD = 10_000  # questions begun after one that is still open, since their answers use memory
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -41,49 +42,77 @@ class TaskPool(Generic[Q, A]):
         stopping: asyncio.Event,
     ) -> None:
         self._ask, self._advance, self._stopping = ask, advance, stopping
-        self._places = asyncio.Semaphore(limit)
+        self._limit = limit
         self._failures: list[Exception] = []
         self._is_ending = False
 
     async def answers(self, questions: Iterable[Q]) -> list[A | None]:
-        """Return the answers in the order of the questions, which are read only as needed.
-
-        The answer is None if `StopRun` ended the question. Questions that were not begun are
-        missing from the end.
+        """Return the answers in order, as `pass_on` passes them on.
 
         Raises:
-            Exception: The first exception of `ask` other than `StopRun`.
+            Exception: As for `pass_on`.
         """
-        answers: dict[int, A] = {}
-        n_begun = 0
+        answers: list[A | None] = []
+        await self.pass_on(questions, answers.append)
+        return answers
+
+    async def pass_on(self, questions: Iterable[Q], receive: Callable[[A | None], object]) -> None:
+        """Call `receive` with each answer, in the order of the questions.
+
+        Questions are read only as needed. The answer is None if `StopRun` ended the question.
+        Questions that were not begun are missing from the end.
+
+        Raises:
+            Exception: The first exception of `ask` other than `StopRun`, or of `receive`.
+        """
+        waiting: dict[int, A | None] = {}  # answers that came before an earlier question's
+        room = asyncio.Semaphore(MAX_AHEAD)
+        n_received = 0
+        numbered = enumerate(questions)
+
+        async def work() -> None:
+            nonlocal n_received
+            while not self._stopping.is_set() and (found := next(numbered, None)):
+                i, question = found
+                await room.acquire()
+                waiting[i] = await self._answer(question)
+                while n_received in waiting:
+                    room.release()
+                    n_received += 1
+                    try:
+                        receive(waiting.pop(n_received - 1))
+                    except Exception as error:
+                        self._fail(error)
+                if not i % self._limit:  # signals are noticed even if no answer has to be awaited
+                    await asyncio.sleep(0)
+
         try:
             async with asyncio.TaskGroup() as group:
-                for question in questions:
-                    await self._places.acquire()
-                    if self._stopping.is_set():
-                        self._places.release()
-                        break
-                    group.create_task(self._answer(n_begun, question, answers))
-                    n_begun += 1
+                for _ in range(self._limit):
+                    group.create_task(work())
         except ExceptionGroup as group_error:  # the questions could not be read
             raise group_error.exceptions[0] from None
         if self._failures:
             raise self._failures[0]
-        return [answers.get(i) for i in range(n_begun)]
 
-    async def _answer(self, i: int, question: Q, answers: dict[int, A]) -> None:
+    async def _answer(self, question: Q) -> A | None:
+        if self._stopping.is_set():  # since there was no room before
+            return None
         try:
-            answers[i] = await self._ask(question)
+            answer = await self._ask(question)
             self._advance()
         except Exception as error:
-            if not isinstance(error, StopRun):
-                self._failures.append(error)
-            if not self._is_ending:
-                log.info("stopping; questions in progress may finish")
-            self._is_ending = True
-            self._stopping.set()
-        finally:
-            self._places.release()
+            self._fail(error)
+            return None
+        return answer
+
+    def _fail(self, error: Exception) -> None:
+        if not isinstance(error, StopRun):
+            self._failures.append(error)
+        if not self._is_ending:
+            log.info("stopping; questions in progress may finish")
+        self._is_ending = True
+        self._stopping.set()
 
 
 class RampUp:

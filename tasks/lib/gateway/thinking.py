@@ -5,7 +5,7 @@ Thinking counts as output. If it uses up the room for the answer, the reply is e
 
 from typing import Any, NamedTuple
 
-from tasks.lib.gateway.deployment import Deployment, Effort
+from tasks.lib.gateway.deployment_settings import Deployment, Effort
 
 ROOM = {
     Effort.NONE: 0,
@@ -62,7 +62,7 @@ def thinking_of(deployment: Deployment, litellm: Any) -> Thinking:
 
 
 def _by_entry(model: str, info: Any) -> Thinking:
-    """Return what LiteLLM's entry of a model says."""
+    """Return what LiteLLM's entry for a model says."""
     by_itself = ROOM[Effort.MEDIUM]
     if info.get("thinking_always_on"):
         return Thinking((Effort.LOW,), room_without=by_itself)
@@ -77,7 +77,7 @@ def _by_entry(model: str, info: Any) -> Thinking:
 
 
 def _listed_efforts(info: Any) -> tuple[str, ...] | None:
-    """Return the efforts in LiteLLM's entry of a model: empty for one that does not think.
+    """Return the efforts in LiteLLM's entry for a model: empty for one that does not think.
 
     None if the model thinks and the entry does not say how much.
     """
@@ -98,7 +98,7 @@ def thinking_room(deployment: Deployment, thinking: Thinking, effort: Effort | N
 
 
 def max_completion_tokens(deployment: Deployment, max_answer_tokens: int, litellm: Any) -> int:
-    """Return the maximum tokens of a reply: the room for the answer and the room for thinking.
+    """Return the maximum tokens of a reply: the room for the answer plus the room for thinking.
 
     This bounds the cost of a call until a reply is cut off; the estimate and the cap use it.
 

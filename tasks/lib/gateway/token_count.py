@@ -1,4 +1,4 @@
-"""Bound the tokens of a text from below, without knowing the model's tokenizer."""
+"""Find a lower bound on a text's tokens, without knowing the model's tokenizer."""
 
 import os
 from functools import cache
@@ -8,8 +8,8 @@ from typing import Any
 from tasks.lib.gateway.litellm_setup import load_litellm
 
 FEWEST_SHARE = 0.5
-"""A lower bound on any tokenizer's tokens, as a share of the better of OpenAI's two. Measured for
-Gemma: 0.67 for emoji, and 0.85 to 1.16 for Thai, Chinese, English and code."""
+"""A lower bound on any tokenizer's tokens, as a share of the lower count from OpenAI's two.
+Measured for Gemma: 0.67 for emoji, and 0.85 to 1.16 for Thai, Chinese, English and code."""
 
 
 def fewest_tokens(text: str) -> int:
@@ -20,7 +20,7 @@ def fewest_tokens(text: str) -> int:
 
 @cache
 def _encodings() -> list[Any]:
-    package = Path(load_litellm().__file__).parent  # has the encodings that tiktoken would download
+    package = Path(load_litellm().__file__).parent  # has encodings that tiktoken would download
     os.environ["TIKTOKEN_CACHE_DIR"] = str(package / "litellm_core_utils" / "tokenizers")
     import tiktoken  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""Send each call and read its response, below LiteLLM and the protocols of providers."""
+"""Send each call and read its response, below LiteLLM and the providers' protocols."""
 
 import json
 from contextlib import aclosing
@@ -20,22 +20,22 @@ from tasks.lib.gateway.wire import (
 )
 
 OF_CONTENT = ("content-encoding", "content-length", "transfer-encoding")
-"""Headers about a body as it was sent."""
+"""Headers that describe a body as it was sent."""
 TOO_LARGE = b'{"error": {"message": "the text of the error is too large to be read"}}'
 
 
 class GuardedTransport(LiteLLMAiohttpTransport):
-    """Reads a response whole, up to a stated size and shape, and follows no redirect.
+    """Reads a whole response, up to a given size and shape, and follows no redirect.
 
-    LiteLLM itself reads any body to its end, unpacks it without a limit, and sends the prompts to
-    whatever address a redirect names.
+    LiteLLM itself reads any body to its end, decompresses it without a limit, and sends the prompts
+    to whatever address a redirect names.
     """
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Return the response to a request.
 
         Raises:
-            httpx.RequestError: There is none, it cannot be read, or it is a redirect.
+            httpx.RequestError: There is no response, it cannot be read, or it is a redirect.
         """
         exchange = current_exchange()
         exchange.status, exchange.problem = None, ""
@@ -80,7 +80,7 @@ def _sound(body: bytes) -> bytes:
 
 
 def _redirect(response: httpx.Response) -> str:
-    """Return the message about a redirect, with no more of its target than the host."""
+    """Return the message about a redirect, which names only the host of its target."""
     try:
         host = httpx.URL(response.headers["location"]).host or "another path"
     except httpx.InvalidURL:

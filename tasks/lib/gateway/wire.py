@@ -1,7 +1,7 @@
-"""Bound what is read from the wire: the size and shape of a reply, and its usage.
+"""Limit what is read from the wire: the size and shape of a reply, and its usage.
 
-A provider is not to be trusted: a body that never ends, one that unpacks to gigabytes, or one with
-a million empty objects must cost neither memory nor time.
+No provider is trusted: a body that never ends, one that expands to gigabytes, or one with a million
+empty objects must cost neither memory nor time.
 """
 
 import re
@@ -19,7 +19,7 @@ MAX_PARTS = 5000
 """Objects and lists in a JSON body; LiteLLM takes half a millisecond over each unusable one."""
 MAX_DEPTH = 64
 MAX_FIELD = 500
-"""Characters of a text at the top of a reply, such as the name of its model."""
+"""Characters of a text at the top level of a reply, such as the name of its model."""
 ENCODING = "gzip"
 MAX_COUNT = 2**53
 """Tokens; a higher number cannot be a count, and does not fit into the journal."""
@@ -74,13 +74,13 @@ def current_exchange() -> HttpExchange:
 
 
 async def read_body(parts: AsyncIterable[bytes], encoding: str, limit: int) -> bytes:
-    """Return a body, unpacked if it is packed.
+    """Return a body, decompressed if necessary.
 
     Raises:
-        UnreadableBody: It has more than `limit` bytes, or cannot be unpacked.
+        UnreadableBody: It has more than `limit` bytes, or cannot be decompressed.
     """
     if encoding not in ("", "identity", ENCODING):
-        raise UnreadableBody(f"the reply has an encoding that was not asked for: {encoding[:40]}")
+        raise UnreadableBody(f"the reply has an encoding that was not requested: {encoding[:40]}")
     unpacker = zlib.decompressobj(_GZIP_OR_ZLIB) if encoding == ENCODING else None
     body, n_received = bytearray(), 0
     async for part in parts:
@@ -88,11 +88,11 @@ async def read_body(parts: AsyncIterable[bytes], encoding: str, limit: int) -> b
         try:
             body += unpacker.decompress(part, limit + 1 - len(body)) if unpacker else part
         except zlib.error:
-            raise UnreadableBody("the reply cannot be unpacked") from None
+            raise UnreadableBody("the reply cannot be decompressed") from None
         if max(n_received, len(body)) > limit:
             raise UnreadableBody(f"the reply has more than {limit:,} bytes")
     if unpacker and not unpacker.eof:
-        raise UnreadableBody("the reply ends before it is unpacked")
+        raise UnreadableBody("the compressed reply is incomplete")
     return bytes(body)
 
 
@@ -109,13 +109,13 @@ def check_shape(body: bytes, max_parts: int = MAX_PARTS) -> None:
     for bracket in brackets:
         depth += 1 if bracket in b"{[" else -1
         if depth > MAX_DEPTH:
-            raise UnreadableBody(f"the reply is deeper than {MAX_DEPTH} levels")
+            raise UnreadableBody(f"the reply is nested deeper than {MAX_DEPTH} levels")
 
 
 def sound_reply(reply: dict[str, Any]) -> dict[str, Any]:
-    """Return a reply with short names, and without a usage that has anything but counts.
+    """Return a reply with short names, and without a usage that contains anything but counts.
 
-    LiteLLM fails on some of these usages, and takes seconds over a long name of a model.
+    LiteLLM fails on some of these usages, and takes seconds over a long model name.
     """
     return {
         name: value[:MAX_FIELD] if isinstance(value, str) else value
@@ -137,7 +137,7 @@ def is_count(value: Any) -> bool:
 
 
 def _is_sound(name: str, value: Any) -> bool:
-    """Return whether a field of a reply is not a usage, or is a usage with only token counts."""
+    """Return False only if the field is a usage that contains anything but token counts."""
     if name in _USAGE:
         return value is None or (isinstance(value, dict) and all(map(_may_count, _counts(value))))
     return not name.endswith("eval_count") or _may_count(value)

@@ -1,1 +1,1 @@
-"""The durable store of answers and of what every call cost, outside all outputs of the graph."""
+"""The durable store of answers and of what every call cost, outside all of the graph's outputs."""

@@ -1,4 +1,4 @@
-"""A connection to the database of a journal: SQLite or PostgreSQL."""
+"""A connection to a journal's database: SQLite or PostgreSQL."""
 
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,7 +9,7 @@ from tasks.lib.journal.postgres import SharedDatabase, SharedRun
 
 
 class Database(Protocol):
-    """What the journal uses of a connection, to SQLite or to PostgreSQL."""
+    """The part of a connection to SQLite or PostgreSQL that the journal uses."""
 
     def execute(self, sql: str, values: Any = ..., /) -> Any:
         """Execute a statement with ``?`` for each value; return a cursor with its rows."""
@@ -23,7 +23,7 @@ class Database(Protocol):
 
 
 def begin(db: Database) -> None:
-    """Begin a transaction that writes, once no other one does."""
+    """Begin a write transaction, once no other one is in progress."""
     if isinstance(db, SharedDatabase):
         db.begin()
     else:
@@ -39,7 +39,7 @@ def has_table(db: Database, name: str) -> bool:
 
 
 def new_run(db: Database, place: Place) -> LiveRun | SharedRun:
-    """Return a run of this process, which has not begun."""
+    """Return a run of this process that has not begun yet."""
     if isinstance(db, SharedDatabase):
         return SharedRun(db)
     return LiveRun(Path(str(place)))

@@ -1,4 +1,4 @@
-"""Commit all waiting writes at once, since one commit costs the same as many."""
+"""Commit all pending writes at once, since a commit takes as long for one write as for many."""
 
 import asyncio
 import threading
@@ -21,7 +21,7 @@ class _Job(NamedTuple):
 class GroupCommit:
     """Runs jobs on a database, in order, in a separate thread.
 
-    All waiting jobs go into one transaction. If one of them raises, the whole transaction fails.
+    All pending jobs go into one transaction. If one of them raises, the whole transaction fails.
     """
 
     def __init__(self, db: Database) -> None:
@@ -42,7 +42,7 @@ class GroupCommit:
         return await done
 
     def close(self) -> None:
-        """Finish the waiting jobs, and end the thread."""
+        """Finish pending jobs, and end the thread."""
         if self._thread is not None:
             self._jobs.put(None)
             self._thread.join()

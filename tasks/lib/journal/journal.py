@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from tasks.lib.core.events import log
 from tasks.lib.journal.database import Database, new_run
 from tasks.lib.journal.group_commit import GroupCommit, T
 from tasks.lib.journal.models import (
@@ -21,9 +22,11 @@ from tasks.lib.journal.models import (
     SelectionName,
     Settled,
 )
-from tasks.lib.journal.place import Place
+from tasks.lib.journal.place import Place, SharedJournal
 from tasks.lib.journal.reader import JournalReader
 from tasks.lib.journal.schema import connect, explained
+from tasks.lib.journal.share import share_own
+from tasks.lib.journal.spending_cap import SpendingCap
 
 
 class Journal(JournalReader):
@@ -35,10 +38,10 @@ class Journal(JournalReader):
     was paid.
 
     Attributes:
-        n_new: Number of answers that this run stored.
+        n_new: Number of answers that this run has stored.
 
     Args:
-        path: The file or the database of the journal; created if it is missing.
+        path: The journal's file or database; created if it is missing.
         selection: The name under which spending is capped.
         cap_usd: The maximum cost of the calls for this selection, in all runs together.
 
@@ -53,8 +56,10 @@ class Journal(JournalReader):
         *,
         cap_usd: float = math.inf,
     ) -> None:
+        if isinstance(path, SharedJournal) and (copied := share_own(path)):
+            log.info("journal: %s", copied)
         self._read(path, connect(path))
-        self._selection, self._cap_usd = selection.name, cap_usd
+        self._selection, self._cap = selection.name, SpendingCap(selection.name, cap_usd)
         self._writer = connect(path)
         self._commits = GroupCommit(self._writer)
         self._run = new_run(self._db, path)
@@ -62,19 +67,17 @@ class Journal(JournalReader):
         self.n_new = 0
         self._ended = asyncio.Event()
         if selection.former and self.has_former_keys:
-            self._carry_over(selection.former)
+            with explained(path):
+                self._cap.carry_over(self._db, selection.former)
 
     @property
     def spent_usd(self) -> float:
         """The cost of this selection's calls so far; an open call counts at its upper bound."""
         with explained(self.path):
-            row = self._db.execute(
-                "SELECT usd FROM spending WHERE selection = ?", (self._selection,)
-            ).fetchone()
-        return float(row[0]) if row else 0.0
+            return self._cap.spent_usd(self._db)
 
     async def adopt(self, key: str, former_key: str) -> None:
-        """Store the answer that `former_key` has under `key`, too."""
+        """Copy the answer stored under `former_key` to `key`."""
         names = ", ".join((*Answer._fields[1:], "created"))
         query = (
             f"INSERT INTO answers (key, {names}) "
@@ -118,7 +121,7 @@ class Journal(JournalReader):
         return str(row[0]) if row and self._run.is_alive(row[0]) else None
 
     async def settle_batch(self, outcomes: Mapping[int, Settled]) -> None:
-        """Record the outcomes of calls of a batch that got no answer, by the ids of the calls."""
+        """Record the outcomes of a batch's calls that got no answer, by call id."""
 
         def work(db: Database) -> None:
             for call_id, settled in outcomes.items():
@@ -147,14 +150,14 @@ class Journal(JournalReader):
         self.n_new += 1
 
     async def wait_for_room(self) -> bool:
-        """Wait until a call of this run ends; return False at once if no call is open."""
+        """Wait until one of this run's calls ends; return False at once if none is open."""
         if not self._n_open:
             return False
         await self._ended.wait()
         return True
 
     def close(self) -> None:
-        """Finish the waiting writes, and close the journal."""
+        """Finish pending writes, and close the journal."""
         self._commits.close()
         self._run.end()
         self._writer.close()
@@ -165,21 +168,12 @@ class Journal(JournalReader):
             return await self._commits.run(work)
 
     async def _write_last(self, work: Callable[[Database], None], in_batch: bool) -> None:
-        """Make the last write of a call, then count the call as ended."""
+        """Make the last write for a call, then count the call as ended."""
         try:
             await self._write(work)
         finally:  # even if the disk is full, since other tasks may wait for room
             if not in_batch:
                 self._end_call()
-
-    def _carry_over(self, former_selection: str) -> None:
-        """Start from the amount that the selection had spent under its former name."""
-        query = (
-            "INSERT INTO spending SELECT ?, usd FROM spending WHERE selection = ? "
-            "ON CONFLICT DO NOTHING"
-        )
-        with explained(self.path):
-            self._db.execute(query, (self._selection, former_selection))
 
     def _reserve(self, db: Database, call: Call, run: str) -> int | Refused:
         if db.execute("SELECT 1 FROM answers WHERE key = ?", (call.key,)).fetchone():
@@ -191,28 +185,15 @@ class Journal(JournalReader):
             if self._run.is_alive(taken[0]):
                 return Refused.TAKEN
             self._write_off(db)
-        if call.usd and not self._spend(db, call.usd):
+        if call.usd and not self._cap.reserve(db, call.usd):
             return Refused.OVER_CAP
         row = {"selection": self._selection, "run": run, **call._asdict()}
         row |= {"outcome": OPEN, "message": "", "reply": "", "duration_s": 0.0, "created": _now()}
         (call_id,) = _insert(db, "calls", row, "RETURNING id").fetchone()
         return int(call_id)
 
-    def _spend(self, db: Database, usd: float) -> bool:
-        query = "INSERT INTO spending VALUES (?, 0) ON CONFLICT DO NOTHING"
-        db.execute(query, (self._selection,))
-        done = db.execute(
-            "UPDATE spending SET usd = usd + ? WHERE selection = ? AND usd + ? <= ?",
-            (usd, self._selection, usd, self._cap_usd),
-        )
-        return int(done.rowcount) == 1
-
     def _settle(self, db: Database, call_id: int, settled: Settled) -> None:
-        db.execute(
-            "UPDATE spending SET usd = spending.usd + ? - calls.usd FROM calls "
-            "WHERE calls.id = ? AND calls.selection = spending.selection",
-            (settled.usd, call_id),
-        )
+        self._cap.settle(db, call_id, settled.usd)
         db.execute(
             f"UPDATE calls SET {', '.join(f'{name} = ?' for name in Settled._fields)} WHERE id = ?",
             (*settled, call_id),

@@ -1,6 +1,6 @@
-"""Support for older journals: the migrations of the file, and the wording in the keys of version 2.
+"""Support older journals: migrate the file, and keep the wording that version 2 keys include.
 
-A key of version 2 was a hash of facts that included the wording of the prompts. That wording has
+A version 2 key was a hash of facts that included the wording of the prompts. That wording has
 changed since, so `former_texts` keeps the old wording.
 """
 

@@ -1,4 +1,4 @@
-"""Find out which runs are alive: each run holds a lock until its process ends for any reason.
+"""Find out which runs are alive: each holds a lock until its process ends, for whatever reason.
 
 A batch of calls outlives its run: it is alive until its file is removed.
 """

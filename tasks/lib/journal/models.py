@@ -1,4 +1,4 @@
-"""The content of a journal: answers, calls, and the outcomes of the calls."""
+"""The contents of a journal: answers, calls, and the outcomes of the calls."""
 
 import json
 from collections.abc import Sequence
@@ -7,6 +7,8 @@ from enum import StrEnum
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any, NamedTuple, Self
+
+from tasks.lib.journal.canonical import canonical_json
 
 OPEN = "open"  # the call is still running
 ANSWER = "answer"
@@ -24,9 +26,6 @@ class SelectionName(NamedTuple):
 
 UNNAMED = SelectionName("")
 
-_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-_to_tuple = lru_cache(lambda text: tuple(json.loads(text)))  # a run has few different lists
-
 
 class CallCost(NamedTuple):
     """The tokens of a call, and their price."""
@@ -36,7 +35,7 @@ class CallCost(NamedTuple):
     usd: float
     is_upper_bound: bool  # the provider reported no usage, or the call has not ended yet
     reasoning_tokens: int = 0  # completion tokens used for thinking
-    cached_tokens: int = 0  # prompt tokens that the provider had in its cache
+    cached_tokens: int = 0  # prompt tokens that the provider found in its cache
 
 
 class Answer(NamedTuple):
@@ -62,12 +61,19 @@ class Answer(NamedTuple):
 
     @classmethod
     def of_row(cls, row: Sequence[Any]) -> Self:
-        """Return the answer in a row of the table, with values in field order."""
+        """Return the answer in a row of the table, with values in field order.
+
+        Raises:
+            ValueError: A value is not in the format that `as_row` writes.
+            TypeError: As for ValueError.
+        """
         answer = cls(*row)
+        if answer.is_upper_bound not in (False, True):
+            raise ValueError(f"is_upper_bound: {answer.is_upper_bound}")
         return answer._replace(
-            parsed=_to_tuple(str(answer.parsed)),
+            parsed=_read_tuple(answer.parsed),
             is_upper_bound=bool(answer.is_upper_bound),
-            dropped_params=_to_tuple(str(answer.dropped_params)),
+            dropped_params=_read_tuple(answer.dropped_params),
         )
 
     @property
@@ -152,6 +158,14 @@ class Refused(StrEnum):
     """The call could cost more than what is left under the cap."""
 
 
+@lru_cache  # a run has few different lists
+def _read_tuple(text: Any) -> tuple[Any, ...]:
+    found = tuple(json.loads(text))
+    if json.dumps(found) != text:
+        raise ValueError(text)
+    return found
+
+
 def answer_key(**facts: Any) -> str:
     """Return a hash of all facts that affect an answer: 64 hex digits."""
-    return sha256(_CANONICAL.encode(facts).encode()).hexdigest()
+    return sha256(canonical_json(facts)).hexdigest()

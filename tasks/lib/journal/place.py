@@ -1,4 +1,4 @@
-"""Where the journal is: a file of this machine, or a PostgreSQL database that machines share."""
+"""Where the journal is: a file on this machine, or a PostgreSQL database that machines share."""
 
 import re
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ class SharedJournal:
 
     Attributes:
         url: The URL of the database, without a password.
-        folder: The folder of this machine in which its own journal would be.
+        folder: The folder in which this machine's own journal would be.
     """
 
     url: str
@@ -37,11 +37,11 @@ Place = Path | SharedJournal
 
 
 def journal_place(state: Path, values: Mapping[str, Any]) -> Place:
-    """Return where the journal is, given the state folder and the content of params.yaml.
+    """Return where the journal is, given the state folder and the contents of params.yaml.
 
     Raises:
-        ParamError: ``llm_select.journal`` is not the URL of a PostgreSQL database, has a password,
-            or batches are wanted, whose state is kept on one machine.
+        ParamError: ``llm_select.journal`` is not the URL of a PostgreSQL database or contains a
+            password, or batches are enabled, although their state is stored on one machine.
         DataError: This machine's own journal has an unfinished batch, which is already paid for.
     """
     section: Mapping[str, Any] = values.get("llm_select") or {}
@@ -58,7 +58,7 @@ def journal_place(state: Path, values: Mapping[str, Any]) -> Place:
         )
     if ":" in (match["login"] or "") or "password=" in match["rest"]:
         raise ParamError(
-            "the URL contains a password, which would be kept in Git",
+            "the URL contains a password, which would be stored in Git",
             where=where,
             fix=f"Remove it from the URL, and set {PASSWORD} in the environment.",
         )

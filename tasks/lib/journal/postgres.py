@@ -1,7 +1,7 @@
 """The journal in a PostgreSQL database, which runs on several machines use at once.
 
 Every transaction that writes holds one lock, as in SQLite, so a check and the write that follows
-from it are one step for all machines. A run holds an advisory lock for as long as its connection
+from it are atomic for all machines. A run holds an advisory lock for as long as its connection
 lives; the server releases it when the process ends or its machine disappears.
 """
 
@@ -43,7 +43,7 @@ _POSTGRESQL = {
     "TEXT": 'TEXT COLLATE "C"',  # sorted as in SQLite
     " STRICT": "",
 }
-"""Words of SQLite's statements that PostgreSQL has other words for."""
+"""Words in SQLite's statements, each with PostgreSQL's equivalent."""
 
 
 class SharedDatabase:
@@ -61,8 +61,14 @@ class SharedDatabase:
             return self._connection.execute(sql.encode(), prepare=False)
         return self._connection.execute(_with_psycopg_places(sql), values)
 
+    def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> int:
+        """Execute a statement for each row; return the number of rows that it changed."""
+        with self._connection.cursor() as cursor:
+            cursor.executemany(_with_psycopg_places(sql), rows)
+            return cursor.rowcount
+
     def begin(self) -> None:
-        """Begin a transaction that writes, once no other one does."""
+        """Begin a write transaction, once no other one is in progress."""
         self.execute("BEGIN")
         self.execute("LOCK TABLE spending IN EXCLUSIVE MODE")
 
@@ -191,8 +197,8 @@ def explained_shared(place: SharedJournal) -> Iterator[None]:
         raise DataError(
             f"the journal cannot be used: {what}",
             where=str(place),
-            fix=f"Check that the server runs, {KEY} and {PASSWORD}; then run this again, which "
-            "continues.",
+            fix=f"Check {KEY}, {PASSWORD}, and that the server is running; then run this again "
+            "to continue.",
         ) from None
 
 

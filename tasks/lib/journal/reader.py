@@ -43,17 +43,18 @@ class JournalReader:
         Raises:
             DataError: The row was edited after it was stored.
         """
-        names = ", ".join(Answer._fields)
-        query = f"SELECT {names} FROM answers WHERE {self._row_of_key}"
-        with explained(self.path):
-            row = self._db.execute(query, (key,)).fetchone()
+        try:  # without a context manager, since a run may look up a hundred thousand answers
+            row = self._db.execute(self._answer_of_key, (key,)).fetchone()
+        except Exception:
+            with explained(self.path):
+                raise
         if row is None:
             return None
         try:
             answer = Answer.of_row(row)
         except (ValueError, TypeError):
             raise self.changed(key) from None
-        if answer.key != key or answer.as_row() != list(row):
+        if answer.key != key:
             raise self.changed(key)
         return answer
 
@@ -61,7 +62,7 @@ class JournalReader:
         """Return the failed calls for the keys from all runs, the oldest first.
 
         Args:
-            keys: The keys of one request: its current key and its former key.
+            keys: The keys of one request: its current key and its old key.
             with_retried: Include calls that were marked for retry.
         """
         query = (
@@ -75,7 +76,7 @@ class JournalReader:
         return [FailedAttempt(*row) for row in rows if not row[0].startswith(RETRY)]
 
     def answered_call(self, *keys: str) -> AnsweredCall:
-        """Return when an answer was bought, given its current key and its former key.
+        """Return when an answer was bought, given its current key and its old key.
 
         The answer must exist. If its call is unknown, the duration is 0.
         """
@@ -90,7 +91,7 @@ class JournalReader:
         return AnsweredCall(datetime.fromisoformat(began), duration_s)
 
     def cost_of_answer(self, key: str) -> CallCost | None:
-        """Return the cost of the call that bought the answer; None if the call is not known."""
+        """Return the cost of the call that bought the answer; None if the call is unknown."""
         names = ", ".join(CallCost._fields)
         query = f"SELECT {names} FROM calls WHERE key = ? AND outcome = ?"
         with explained(self.path):
@@ -130,6 +131,7 @@ class JournalReader:
     def _read(self, path: Place, db: Database) -> None:
         self.path, self._db = path, db
         self.has_former_keys = has_table(db, MARK)
-        self._row_of_key = "key = ?"
+        where = "key = ?"
         if isinstance(db, sqlite3.Connection):  # to read the key from the row, not from the index
-            self._row_of_key = "rowid = (SELECT rowid FROM answers WHERE key = ?)"
+            where = "rowid = (SELECT rowid FROM answers WHERE key = ?)"
+        self._answer_of_key = f"SELECT {', '.join(Answer._fields)} FROM answers WHERE {where}"

@@ -76,7 +76,7 @@ def connect(place: Place) -> Database:
             cannot be read or written.
     """
     if isinstance(place, SharedJournal):
-        return _connect_shared(place, may_create=True)
+        return open_shared(place)
     path = place
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -95,7 +95,7 @@ def connect_existing(place: Place, *, may_migrate: bool = True) -> Database:
         DataError: There is no journal at `place`, or it cannot be used.
     """
     if isinstance(place, SharedJournal):
-        return _connect_shared(place, may_create=False)
+        return open_shared(place, may_create=False)
     if not place.exists():
         raise _missing(place)
     with explained(place):
@@ -123,7 +123,12 @@ def explained(place: Place) -> Iterator[None]:
         raise _damaged(path, str(error)) from None
 
 
-def _connect_shared(place: SharedJournal, *, may_create: bool) -> SharedDatabase:
+def open_shared(place: SharedJournal, *, may_create: bool = True) -> SharedDatabase:
+    """Connect to a shared journal; create its tables if they are missing and `may_create` is set.
+
+    Raises:
+        DataError: The database cannot be used, or has no journal and `may_create` is not set.
+    """
     db = connect_shared(place)
     try:
         with explained_shared(place):

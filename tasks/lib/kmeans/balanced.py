@@ -24,7 +24,7 @@ def equal_size_kmeans(vectors: Vectors, n_clusters: int, seed: int) -> Partition
     Args:
         vectors: float32, shape (n, d), finite, n at least 1; may be read-only.
         n_clusters: From 1 to n.
-        seed: The seed of the starting points, from 0 to 2**32 - 1.
+        seed: The seed for the starting points, from 0 to 2**32 - 1.
     """
     is_flat = n_clusters <= FLAT
     branches, tol = (n_clusters, FLAT_TOL) if is_flat else (BRANCHES, TREE_TOL)

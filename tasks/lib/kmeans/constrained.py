@@ -1,6 +1,6 @@
-"""Equal-size k-means by the k-means-constrained package, with the interface of balanced.py.
+"""Equal-size k-means with the k-means-constrained package, behind the interface of balanced.py.
 
-The package assigns all records at once, by a minimum-cost flow in OR-Tools over every pair of
+The package assigns all records at once, with a minimum-cost flow in OR-Tools over every pair of
 record and cluster. So its time and memory grow with the product of records and clusters.
 """
 
@@ -34,7 +34,7 @@ def equal_size_kmeans(vectors: Vectors, n_clusters: int, seed: int) -> Partition
         vectors: float32, shape (n, d), finite, n at least 1, of about unit length, since distances
             are rounded to thousandths; may be read-only.
         n_clusters: From 1 to n.
-        seed: The seed of the starting points, from 0 to 2**32 - 1.
+        seed: The seed for the starting points, from 0 to 2**32 - 1.
     """
 
     def find(rng: RandomState) -> list[Rows]:

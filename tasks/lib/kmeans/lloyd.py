@@ -55,7 +55,7 @@ def lloyd(
     Args:
         vectors: float32, shape (n, d), finite.
         centres: float32, shape (k, d).
-        bounds: The bounds of the sizes; every upper bound is at least 1.
+        bounds: The bounds on the sizes; every upper bound is at least 1.
         max_iter: At least 1.
         tol: At least 0.
 
@@ -87,8 +87,8 @@ def lloyd(
 def _measure(vectors: Vectors, centres: Vectors, costs: Costs) -> None:
     """Fill `costs` with the squared distances to the centres, minus a constant for each row.
 
-    The origin is moved to the mean of the centres, so that vectors far from the origin lose no
-    digits.
+    The origin is moved to the mean of the centres, so that vectors far from the origin keep their
+    precision.
     """
     middle = centres.mean(axis=0, dtype=np.float64)
     arms = centres - middle

@@ -36,7 +36,7 @@ class Partition:
 
     Attributes:
         clusters: For each cluster, the rows of its vectors; every row is in exactly one cluster.
-        inertia: Sum of the squared distances of the vectors to the mean of their cluster.
+        inertia: Sum of the squared distances from the vectors to their cluster's mean.
         solver: The solver that found the clusters.
         reason: Why this solver ran; empty if there was no choice.
     """
@@ -48,7 +48,7 @@ class Partition:
 
     @property
     def labels(self) -> NDArray[np.int32]:
-        """The cluster of each vector, from 0: int32, shape (n,)."""
+        """The cluster of each vector, numbered from 0: int32, shape (n,)."""
         sizes = [len(rows) for rows in self.clusters]
         labels = np.empty(sum(sizes), np.int32)
         labels[np.concatenate(self.clusters)] = np.repeat(np.arange(len(sizes)), sizes)
@@ -62,7 +62,7 @@ def rows_of(labels: NDArray[np.integer], n_clusters: int) -> list[Rows]:
 
 
 def inertia(vectors: Vectors, clusters: list[Rows]) -> float:
-    """Return the sum of the squared distances of the vectors to the mean of their cluster."""
+    """Return the sum of the squared distances from the vectors to their cluster's mean."""
     total = 0.0
     for rows in clusters:
         parts = np.array_split(rows, -(-len(rows) // BLOCK))

@@ -39,7 +39,7 @@ class Residual:
         Args:
             costs: The costs of the rows that may move, float32, shape (m, k).
             fixed: The number of other rows in each cluster, shape (k,).
-            bounds: The bounds of the cluster sizes, counting all rows.
+            bounds: The bounds on the cluster sizes, counting all rows.
             prices: Prices at which every other row is in its cheapest cluster, float32, shape (k,).
         """
         self._prices = prices.astype(np.float64)

@@ -22,7 +22,7 @@ def round_robin(vectors: Vectors, n_clusters: int, seed: int) -> Partition:
     Args:
         vectors: float32, shape (n, d), finite, n at least 1; may be read-only.
         n_clusters: From 1 to n.
-        seed: The seed of the first centres of k-means, from 0 to 2**32 - 1.
+        seed: The seed for the first k-means centres, from 0 to 2**32 - 1.
     """
     with threadpool_limits(1), warnings.catch_warnings():
         # With fewer distinct vectors than clusters, some centres coincide, which does no harm.

@@ -16,7 +16,7 @@ def split(
     """Return clusters whose sizes differ by at most 1; neighbours in the list are similar.
 
     Balanced k-means splits each node of a tree into at most `branches` parts, until each part is
-    one cluster. All parts of a node contain about the same number of clusters, with their records.
+    one cluster. All parts of a node contain the records of about the same number of clusters.
     The time grows with n log(n_clusters); the memory is that of balanced k-means with `branches`
     clusters.
 

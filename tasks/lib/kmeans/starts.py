@@ -20,14 +20,14 @@ def best_of_starts(
 ) -> Partition:
     """Return the clusters of the best start, the larger ones first.
 
-    In each start, small clusters finally exchange records, since k-means ignores the fact that
-    their centres move with every record. Small problems get several starts. Everything runs under
-    threadpool_limits(1).
+    At the end of each start, small clusters exchange records, since k-means ignores the fact
+    that their centres move with every record. Small problems get several starts. Everything runs
+    under threadpool_limits(1).
 
     Args:
         vectors: float32, shape (n, d), finite, n at least 1.
         n_clusters: From 1 to n.
-        seed: The seed of all starts.
+        seed: The seed for all starts.
         find: Returns the rows of each cluster; the sizes differ by at most 1.
         solver: The solver behind `find`.
     """

@@ -35,9 +35,9 @@ def compose(
 
     Args:
         clusters: int32, shape (n,), element i is the cluster of candidate i.
-        n_prompts: At least 1 if there are candidates, and at most their number.
+        n_prompts: At least 1 if there are candidates, and at most one per candidate.
         mode: How to combine clusters.
-        seed: The seed of both random choices.
+        seed: The seed for both random choices.
         n_bytes: int64, shape (n,), the length of each candidate's text in UTF-8.
     """
     if len(clusters) == 0:
@@ -79,7 +79,7 @@ def _level(
 ) -> NDArray[np.intp]:
     """Reorder candidates so that dealing them in turn gives all prompts about the same weight.
 
-    A candidate changes places only with members of its own cluster in the same turn of the deal,
+    A candidate swaps places only with members of its own cluster in the same turn of the deal,
     so each prompt still has members of the same clusters.
     """
     places = np.arange(len(by_cluster))

@@ -41,7 +41,7 @@ class Geometry(NamedTuple):
 
 
 class GeometryParams(Params):
-    """The keys of the cluster section for the composition, size and number of prompts."""
+    """The keys of the cluster section that set the composition, size and number of prompts."""
 
     mode: Annotated[Mode, Field(strict=False)]  # a string in YAML
     candidates_per_prompt: Annotated[int, Field(ge=2, le=MAX_CANDIDATES)] | None
@@ -77,8 +77,8 @@ class GeometryParams(Params):
         if not _fits(self.n_prompts, n_records):
             fewest, most = _bounds(n_records)
             raise ParamError(
-                f"n_prompts is {self.n_prompts:,}, but each prompt must have 2 to {MAX_CANDIDATES} "
-                f"of the {n_records:,} records",
+                f"n_prompts is {self.n_prompts:,}, but each prompt must contain 2 to "
+                f"{MAX_CANDIDATES} of the {n_records:,} records",
                 where=f"{PARAMS_FILE}: cluster.n_prompts",
                 fix=f"Set it to a number from {fewest} to {most}.",
             )

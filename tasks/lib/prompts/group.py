@@ -46,7 +46,7 @@ def group(  # noqa: PLR0913  each is a parameter of the run
         vectors: float32, shape (M, d), finite, M at least 1, row i is record i.
         mode: How prompts are composed from clusters.
         geometry: K and R for M records.
-        seed: The seed of cluster starts, the draw and the slots.
+        seed: The seed for cluster starts, the draw and the slots.
         n_bytes: The length of each record's text in UTF-8, int64, shape (M,); None to ignore it.
         solver: The solver that finds the clusters; ignored in paper mode.
     """

@@ -1,4 +1,4 @@
-"""Compute cosines between many unit vectors, in blocks to bound the memory."""
+"""Compute cosines between many unit vectors, in blocks to limit memory use."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -16,7 +16,7 @@ class Nearest(NamedTuple):
     """The nearest other vector of each vector.
 
     Attributes:
-        places: intp, shape (n,), its row among the others; the first if several are equally near.
+        places: intp, shape (n,), the row of the nearest; the first if several are equally near.
         cosines: float64, shape (n,), from -1 to 1.
     """
 

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from tasks.lib.similarity.cosine import Vectors, unit
 from tasks.lib.similarity.words import words
 
-MAX_TERMS = 100_000  # only the most frequent terms count, which bounds the memory
+MAX_TERMS = 100_000  # only the most frequent terms count, which limits memory use
 MAX_FITTED = 100_000  # texts; fitting on more would hardly change the space, but take gigabytes
 BLOCK_TEXTS = 50_000  # texts of a larger pool projected at a time
 MAX_GRAMS = 20_000  # only the most frequent runs count; a text has hundreds

@@ -9,7 +9,7 @@ novelty of record i in a set is s(i) times the weighted mean of d(i, j) over all
 - s(i) = (mean squared distance from i to the 10 nearest records of the pool)^-0.5 is the density
   around i: a difference counts more where the pool is dense.
 
-NovelSum is the mean of the novelties, so selections of different sizes are on one scale.
+NovelSum is the mean of the novelties, so selections of different sizes are on the same scale.
 """
 
 import numpy as np
@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 
 from tasks.lib.similarity.cosine import Rows, Vectors, blocks
 
-N_NEIGHBOURS = 10  # K of the paper
-DENSITY_POWER = 0.5  # its beta
+N_NEIGHBOURS = 10  # the paper's K
+DENSITY_POWER = 0.5  # the paper's beta
 MIN_MEAN = 2e-4  # squared distance to neighbours; copies of one record would be infinitely dense
 
 Factors = NDArray[np.float32]
 
 
 def densities(vectors: Vectors, pool: Vectors, own: Rows | None = None) -> Factors:
-    """Return s(i) of each vector among the vectors of a pool: float32, shape (n,).
+    """Return s(i) for each vector, measured within a pool: float32, shape (n,).
 
     Args:
         vectors: float32, shape (n, d), of unit norm or zero.

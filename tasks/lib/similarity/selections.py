@@ -1,4 +1,4 @@
-"""Read and write the file with the selections of the baseline methods."""
+"""Read and write the file of the baseline methods' selections."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

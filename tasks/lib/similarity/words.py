@@ -1,4 +1,4 @@
-"""Split texts into words, and compare them by ROUGE-L."""
+"""Split texts into words, and compare them with ROUGE-L."""
 
 import re
 from collections.abc import Sequence

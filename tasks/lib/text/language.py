@@ -1,4 +1,4 @@
-"""Recognise the language of a short text by its most common words."""
+"""Recognise the language of a short text by the common words in it."""
 
 from functools import cache
 from pathlib import Path
@@ -15,7 +15,7 @@ MIN_SHARE = 0.08  # of the words in a text; below it, the text may be in another
 
 
 def language_of(words: frozenset[str], letter: str) -> str | None:
-    """Return the language with the most common words among `words`, or None if it is not known.
+    """Return the language with the most common words among `words`, or None if none is recognised.
 
     Args:
         words: The distinct words of a text, in lower case.

@@ -26,7 +26,7 @@ class Meaning:
 
     Args:
         instruction: As returned by `tasks.lib.text.typography.comparable`, like `input_`.
-        input_: A text in which every word and sign counts, including its case.
+        input_: A text in which every word and sign counts, including case.
     """
 
     def __init__(self, instruction: str, input_: str) -> None:

@@ -31,7 +31,7 @@ DENSE = (
 # English.
 WIDTH, DENSE_WIDTH = 5, 2
 
-BATCH_CHARS = 65_536  # so that the arrays of a batch stay in a processor's cache
+BATCH_CHARS = 65_536  # so that a batch's arrays stay in a processor's cache
 
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd: no bit of a character is lost
 _MIXER = np.uint64(0xFF51AFD7ED558CCD)  # from MurmurHash3, spreads the low bits over all

@@ -17,14 +17,14 @@ SAME_SIGN = {
 """Replacements for groups of characters: quotes, dashes and an ellipsis. Invisible characters are
 removed, and so is the line that stretches an Arabic word."""
 
-# Not <compat>, the tag of Roman numerals, too. Superscripts and fractions have other tags.
+# Not <compat>, which also tags Roman numerals. Superscripts and fractions have other tags.
 SAME_FORM = {"<wide>", "<narrow>", "<noBreak>", "<initial>", "<medial>", "<final>", "<isolated>"}
 LIGATURES = range(0xFB00, 0xFB07)
 
 
 _INSIDE_GUILLEMETS = re.compile(r"(?<=«)\s+|\s+(?=»)")
 
-# After a line that ends with a colon, as in Python and YAML, indentation has a meaning.
+# After a line that ends with a colon, as in Python and YAML, indentation is significant.
 _BLOCK = re.compile(
     r"^[ \t]*(?:(?:async|case|class|def|elif|else|except|finally|for|if|match|try|while|with)\b"
     r".*|[\w.-]+):[ \t]*\n+[ \t]+\S",

@@ -25,7 +25,7 @@ _SIGNS = {"≤": "<=", "≥": ">=", "≠": "!=", "×": "*", "÷": "/"}
 _RAISED = re.compile(r"(?<=[\w)\]])[⁰¹²³⁴-⁹]+(?!\d)")
 _LOWERED = re.compile(r"(?<=[A-Za-z)\]])[₀-₉]+(?!\d)")
 
-# й is a letter of its own; the marks of Indic scripts and of kana are vowels and consonants.
+# й is a separate letter; the marks of Indic scripts and of kana are vowels and consonants.
 _ACCENT = re.compile("(?<![иИ])[\u0300-\u036f\u0591-\u05bd\u064b-\u065f\u0670]")
 _LETTERS = str.maketrans(
     {"œ": "oe", "Œ": "Oe", "æ": "ae", "Æ": "Ae", "ı": "i"}

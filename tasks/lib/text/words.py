@@ -17,7 +17,7 @@ ARTICLES = {"a", "an", "the"}
 QUANTIFIERS = {"few", "little"}  # "a few" is not "few"
 CONJUNCTIONS = {"and", "or", "und", "oder", "y", "o", "et", "ou", "e", "и", "или"}
 SENTENCE_ENDS = (".", "?", "!")
-MIN_WORDS = 3  # of a text; in a shorter text, the case of a word may have a meaning
+MIN_WORDS = 3  # of a text; in a shorter text, the case of a word may be significant
 
 _NAME = re.compile(r"[\d_]")
 _CODE_BEFORE = re.compile(r"[\w$@#\\/=<>*&|~%^+-]")
@@ -60,7 +60,7 @@ def split(text: str) -> list[str]:
 class Words:
     """The words and signs of an instruction, in order, with short forms expanded.
 
-    The properties of a word are computed on demand, since most texts differ in few words.
+    A word's properties are computed on demand, since most texts differ in few words.
     """
 
     def __init__(self, text: str) -> None:
@@ -69,7 +69,7 @@ class Words:
 
     @cached_property
     def shape(self) -> Shape | None:
-        """The shape of all plain words; None if the shapes differ or there are few words."""
+        """The shape that all plain words share; None if shapes differ or there are few words."""
         n_words, possible = 0, {Shape.LOWER, Shape.UPPER, Shape.TITLE}
         for i, word in enumerate(self.words):
             if self.is_plain(i):

@@ -72,7 +72,7 @@ def soundness(text: str, terms: Words) -> float:
     n_letters, n_dense = kinds[CharKind.LETTER], kinds[CharKind.DENSE]
     n_visible = max(1, len(text) - kinds[CharKind.SPACE])
     n_units = n_dense * DENSE_UNIT + max(len(terms) - n_dense, n_letters / LONG_WORD)
-    # Only a text that is all upper case is lowered: in others, HTTP and HDFS are not noise.
+    # Only a text that is all upper case is lowercased: in others, HTTP and HDFS are not noise.
     cased = text.lower() if text.isupper() else text
     n_hard = sum(map(len, _HARD_TO_SAY.findall(cased)))
     n_lorem = sum(term in _LOREM for term in terms)
@@ -107,7 +107,7 @@ def _is_fragment(text: str, kinds: Counter[CharKind]) -> bool:
 
 @cache
 def kind_of(char: str) -> CharKind:
-    """Return the kind of a character, by its Unicode category."""
+    """Return the kind of a character, based on its Unicode category."""
     if char in "\t\n\r":
         return CharKind.SPACE
     category = unicodedata.category(char)

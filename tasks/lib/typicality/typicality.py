@@ -20,7 +20,7 @@ DIGITS = 6  # of a cosine; the last bits of a logarithm differ between processor
 def choose(texts: Sequence[str], n: int) -> list[int]:
     """Return the slots (1 = ``texts[0]``) of the `n` most typical texts, the most typical first.
 
-    Each sound text is a vector with the inverse document frequencies of its words among the sound
+    Each sound text becomes a vector of its words' inverse document frequencies among the sound
     texts. Its typicality is its cosine to the mean of these vectors, slightly reduced if the text
     ends with a letter or a digit, since it may be cut off. Texts that are not sound come last. A
     smaller choice is a prefix of a larger one. Ties go to the text that is first in code point

@@ -39,7 +39,7 @@ BUGS = (TypeError, AttributeError, NameError, LookupError, AssertionError)
 
 
 class ReadOptions(NamedTuple):
-    """How to read the files of a source: the values of ``ingest.table``, and what may be read."""
+    """How to read the files of a source: the values of ``ingest.table``, and the size limits."""
 
     table: Mapping[str, str]
     bound: ReadBound

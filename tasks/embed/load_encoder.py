@@ -1,4 +1,4 @@
-"""Hold the settings with which any process can load the same encoder."""
+"""Define the settings with which any process can load the same encoder."""
 
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Precision(StrEnum):
-    """The number format that a model computes in: `embed.precision`."""
+    """The number format of a model's computations: `embed.precision`."""
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"

@@ -1,7 +1,7 @@
 """Find the columns for the fields of a record, by common names and by content.
 
 A name alone is not enough: an instruction column must hold texts or conversations, a tools column
-must hold lists, and so on. The keys of objects count as columns, such as ``data.prompt``.
+must hold lists, and so on. Object keys such as ``data.prompt`` count as columns.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,7 +32,7 @@ CHATS = (
     "items",
 )
 ASKS = ("prompt", "instruction", "question", "query", "input", "inputs", "text")
-# Only if no column of texts fits.
+# Used only if no text column fits.
 RARE_CHATS = ("data", "turns", "plain_text", "chosen", "history", "questions", "transcript")
 MATERIAL = ("passage", "story", "article", "document", "paragraph")  # inputs if they are texts
 NAMES = {
@@ -61,9 +61,9 @@ NAMES = {
 QUESTIONS = {"turns", "questions", "prompts", *NAMES["instruction"]}
 NOT_CHATS = {
     *(*NAMES["output"], *NAMES["turns"], "chosen", "rejected", "instances"),
-    *("qas", "qa_pairs", "qa", *CHOICES),  # questions that do not follow each other
+    *("qas", "qa_pairs", "qa", *CHOICES),  # independent questions, not a conversation
 }
-VERDICTS = ("accept", "reject", "ignore")  # of Prodigy, in a column named answer
+VERDICTS = ("accept", "reject", "ignore")  # from Prodigy, in a column named answer
 
 
 class Found(NamedTuple):
@@ -93,7 +93,7 @@ def detect(rows: Sequence[Row]) -> Found:
         found = _detect({name: cells[name] for name in seen})
         if "instruction" in found.columns:
             return found
-    # Nothing fits. If the best name is chosen, the faults of the rows say what the column holds.
+    # Nothing fits. If the best name is chosen, the rows' faults say what the column contains.
     by_name = {plain_name(name): name for name in cells if "." not in name}
     known = (by_name[name] for name in (*CHATS, *NAMES["instruction"]) if name in by_name)
     best = next(known, None)
@@ -104,7 +104,7 @@ def found_in(columns: dict[str, str], cells: Sequence[object]) -> Found:
     """Return the columns, and how turns are separated in the cells of the instruction column."""
     name = plain_name(columns["instruction"])
     is_turns = is_list_of_messages if name in NAMES["instruction"] else is_list_of_turns
-    # One text may be an instruction that is a list; a column of nothing else holds questions.
+    # A single list of texts may be one instruction; a whole column of them contains questions.
     if most(cells, is_turns) or (len(cells) > 1 and all(map(is_list_of_texts, cells))):
         return Found(columns, is_chat=True)
     return Found(columns, has_lines=_is_marked(cells, by_lines=True) and not _is_marked(cells))
@@ -211,7 +211,7 @@ def _end_with_answers(name: str, cells: Sequence[object], has_lines: bool) -> bo
 
 
 def _is_material(column: Sequence[object], chats: Sequence[object]) -> bool:
-    """Return whether a column has the texts that the conversations are about."""
+    """Return whether a column contains the texts that the conversations are about."""
     pairs = zip(map(str, column), map(str, chats), strict=False)
     return most(column, is_prose) and most(
         [said.strip() not in turns for said, turns in pairs], bool
@@ -219,7 +219,7 @@ def _is_material(column: Sequence[object], chats: Sequence[object]) -> bool:
 
 
 def _is_preface(cells: Mapping[str, Sequence[object]], text: str, chat: str) -> bool:
-    """Return whether a column of instructions has text that is not in the conversation."""
+    """Return whether a column of instructions contains text that is not in the conversations."""
     if plain_name(text) not in {"instruction", "instructions"}:
         return False
     pairs = zip(map(str, cells[text]), map(str, cells[chat]), strict=False)

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tasks.dedupe.minhash import BBitSignatures, Fields, Keys, band_keys, bands_for, minhash
-from tasks.dedupe.near_duplicates import NearIndex
+from tasks.dedupe.near_index import NearIndex
 from tasks.lib.core.drops import DedupeDrop
 from tasks.lib.core.records import TEXT_COLUMNS, RecordTexts, material
 from tasks.lib.text.typography import comparable
@@ -42,7 +42,7 @@ class Duplicate(NamedTuple):
 
 
 class Fingerprints(NamedTuple):
-    """The values by which the records of a batch are compared; row i is record i.
+    """The values by which the records in a batch are compared; row i is record i.
 
     Attributes:
         text_hashes: uint64, shape (n,), equal for equal normalised texts.
@@ -59,7 +59,7 @@ class Components(NamedTuple):
     Attributes:
         positions: int64, shape (n,), the records' positions in the pool, ascending within each
             component.
-        records: n rows with the columns of `COLUMNS`.
+        records: n rows with the columns in `COLUMNS`.
         keys: The records' keys, n rows.
     """
 
@@ -71,10 +71,10 @@ class Components(NamedTuple):
 def fingerprint(
     batch: pa.RecordBatch | pa.Table, threshold: float, n_permutations: int
 ) -> Fingerprints:
-    """Return the fingerprints of the records of a batch.
+    """Return the fingerprints of the records in a batch.
 
     Args:
-        batch: Records with the columns of `COLUMNS`.
+        batch: Records with the columns in `COLUMNS`.
         threshold: The similarity at which two records almost certainly become a candidate pair.
         n_permutations: Length of a signature.
     """

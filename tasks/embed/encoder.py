@@ -1,4 +1,4 @@
-"""Compute unit vectors for a stream of texts, batch by batch."""
+"""What an encoder is, and how it computes unit vectors for a stream of texts."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -49,9 +49,9 @@ class Encoder(Protocol):
         ...
 
     def encode(self, texts: Sequence[TokenizedText]) -> NDArray[np.float32]:
-        """Return one vector for each text, of any norm: shape (n, d).
+        """Return one vector of any norm for each text: shape (n, d).
 
-        A vector depends only on its own text, not on the other texts of the batch.
+        A vector depends only on its own text, not on the other texts in the batch.
         """
         ...
 

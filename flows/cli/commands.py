@@ -10,7 +10,7 @@ import typer
 from flows.cli import console, ready, show_audit, show_cost
 from flows.cli.journal import journal
 from flows.cli.next_run import read_next_run
-from flows.cli.options import AsJson, Interruptible, Override, show_version
+from flows.cli.shared_options import AsJson, Interruptible, Override, show_version
 from flows.dvc.workspace import find_workspace, run_lock
 from flows.services import require_prefect_settings
 from tasks.lib.core.errors import CAPPED, INTERRUPTED, CurationError
@@ -33,7 +33,7 @@ def options(
         typer.Option("--version", callback=show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Take the options of `selectllm` itself, without a command."""
+    """Handle the options of `selectllm` itself."""
 
 
 @app.command()
@@ -107,7 +107,7 @@ def plan(as_json: AsJson = False) -> None:
 
 @app.command()
 def estimate(override: Override = None, as_json: AsJson = False) -> None:
-    """Estimate the cost before anything is paid. -S does not change any file here."""
+    """Estimate the cost before you pay anything. -S does not change any file here."""
     from tasks.estimate.ratings import quote_ratings  # noqa: PLC0415
     from tasks.estimate.selection import quote  # noqa: PLC0415
 

@@ -28,8 +28,8 @@ class NearIndex:
 
     Two records are near-duplicates if the shingles of their instructions and those of their inputs
     each have a Jaccard similarity of at least the threshold, and `Meaning` finds only harmless
-    differences. The fields are compared separately, since two questions about one long input share
-    nearly all shingles.
+    differences. The fields are compared separately, since two questions about the same long input
+    share nearly all shingles.
 
     Only records with a key in common are compared. With MinHash keys, at most 0.2 % of the pairs at
     the threshold are missed, and fewer above it. The comparison itself is exact, so there are no
@@ -41,7 +41,7 @@ class NearIndex:
     ) -> None:
         self._records, self._threshold, self._adds_near = records, threshold, adds_near
         self._shared_keys = number_shared_keys(keys)
-        self._added: defaultdict[int, list[int]] = defaultdict(list)  # number of a key -> records
+        self._added: defaultdict[int, list[int]] = defaultdict(list)  # key number -> records
         self._sets = _shingle_sets(records)
         self._meanings: dict[int, Meaning] = {}
 
@@ -105,7 +105,7 @@ def _shingle_sets(records: Sequence[Fields]) -> list[tuple[NDArray[np.uint64], .
 
 
 def _unique(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return the same as np.unique, in a third of the time for short arrays."""
+    """Return the result of np.unique, in a third of the time for short arrays."""
     ordered = np.sort(hashes)
     is_new = np.ones(ordered.size, dtype=np.bool_)
     np.not_equal(ordered[1:], ordered[:-1], out=is_new[1:])

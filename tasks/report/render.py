@@ -22,7 +22,7 @@ LIBRARIES = ("bokeh.min.js", "bokeh-api.min.js")
 def render(view: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     """Render the report as HTML.
 
-    Every text is escaped, also its control and bidi characters. A policy in the page's head lets
+    Every text is escaped, including control and bidi characters. A policy in the page's head lets
     the browser run only our scripts and fetch nothing. So no text in the pool can become a script.
 
     Args:
@@ -50,7 +50,7 @@ def render(view: Mapping[str, Any], data: Mapping[str, Any]) -> str:
 
 
 def _shown(value: Any) -> Any:
-    """Return an escape for each control character in a text that is not our own."""
+    """Escape the control characters in a text, unless it is our own markup."""
     is_text = isinstance(value, str) and not isinstance(value, Markup)
     return visible(value) if is_text else value
 

@@ -55,7 +55,7 @@ class Effort(StrEnum):
 
 
 class Deployment(Params):
-    """A model at an endpoint; the fields have the names of LiteLLM's ``litellm_params``.
+    """A model at an endpoint; the fields are named as in LiteLLM's ``litellm_params``.
 
     A field that is not listed in `FIELDS_OF_REQUEST` or `NOT_IN_ANSWER` becomes an option of every
     request and part of its key, without further work: see `options`.
@@ -72,7 +72,7 @@ class Deployment(Params):
         top_logprobs: The number of tokens with a log-probability; None for the most that OpenAI and
             vLLM return.
         service_tier: The provider's tier, such as flex, which has its own price.
-        timeout_s: The time limit of a call; None for that of llm_select.
+        timeout_s: The time limit of a call; None for llm_select's.
     """
 
     model: Annotated[str, Field(pattern=r"^[^/\s]+/\S+$")]  # provider/name

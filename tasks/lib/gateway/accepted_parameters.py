@@ -1,4 +1,4 @@
-"""The parameters of the calls to one deployment, adapted to what it refuses."""
+"""Choose the parameters of the calls to one deployment, and adapt them to what it refuses."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from tasks.lib.core.events import log
 from tasks.lib.core.params import PARAMS_FILE
 from tasks.lib.gateway.classify import refused_parameter
 from tasks.lib.gateway.credentials import key_variable
-from tasks.lib.gateway.deployment import Deployment, Effort, Schema
+from tasks.lib.gateway.deployment_settings import Deployment, Effort, Schema
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
 from tasks.lib.gateway.request import Request
 from tasks.lib.gateway.thinking import (
@@ -41,7 +41,7 @@ _SIZE_WORDS = re.compile(
 
 
 class Parameters:
-    """Turns requests into LiteLLM's parameters, without those that the model does not accept.
+    """Turns requests into LiteLLM's parameters, except those that the model does not accept.
 
     A parameter is dropped before the first call if LiteLLM knows that the model does not accept it,
     otherwise once the provider has refused it. Parameters that params.yaml sets (a temperature,
@@ -70,7 +70,7 @@ class Parameters:
         self._has_more_room = False
 
     def prepare(self, litellm: Any) -> None:
-        """Ask LiteLLM which parameters the model accepts, and how much it thinks.
+        """Ask LiteLLM which parameters the model accepts, and how much thinking the model does.
 
         Raises:
             ParamError: The route requires logprobs, which the model does not accept.
@@ -102,7 +102,7 @@ class Parameters:
         self.dropped = tuple(sorted(dropped))
 
     def of(self, request: Request, room: int | None = None) -> dict[str, Any]:
-        """Return the parameters of a call for a request, without its messages and address.
+        """Return the parameters of a call for a request, excluding its messages and address.
 
         Args:
             request: The request.
@@ -159,7 +159,7 @@ class Parameters:
         if is_limit and self._lower_limit(request, sent):
             return True
         if error.kind is ErrorKind.CONTEXT_TOO_LONG:
-            self._most = None  # lowered in vain: the question itself is too long
+            self._most = None  # lowering it did not help: the question itself is too long
             return False
         name = refused_parameter(error.message, {*sent, *LIMITS}, error.param)
         if name in LIMITS:
@@ -199,7 +199,7 @@ class Parameters:
     def _drop(self, name: str, value: Any) -> None:
         """Stop sending a parameter; for a refused effort, send the next one instead."""
         if name == "reasoning_effort" and len(self._thinking.efforts) > 1:
-            if value == self._effort:  # otherwise another call has already learned it
+            if value == self._effort:  # otherwise another call has already done so
                 self._thinking = self._thinking._replace(efforts=self._thinking.efforts[1:])
                 log.info("%s: reasoning_effort is %s from now on", self._where, self._effort)
         elif name not in self.dropped:

@@ -49,7 +49,7 @@ def leading(metrics: Metrics | None) -> dict[str, LeadingMetric]:
 
 
 def of_selection(metrics: Metrics) -> Iterator[tuple[str, float]]:
-    """Yield every metric of our selection as ``group/metric``, random's value, and the p-value."""
+    """Yield our selection's metrics as ``group/metric``, those of random ones, and p-values."""
     ours, chance = metrics.methods.get(OURS), metrics.chance_for(OURS)
     if ours is None:
         return
