@@ -38,6 +38,8 @@ needs_ray = [
 ]
 on_ray = pytest.param(Executor.RAY, marks=needs_ray)
 
+NICENESS = "RAY_worker_niceness"  # Ray's own spelling
+
 
 def square(number: int) -> int:
     return number * number
@@ -67,12 +69,12 @@ def cluster():
     import ray  # noqa: PLC0415
     from ray.cluster_utils import Cluster  # noqa: PLC0415
 
-    os.environ["RAY_worker_niceness"] = "0"  # with Ray's 15, a busy machine starves its workers
+    os.environ[NICENESS] = "0"  # with Ray's 15, a busy machine starves its workers
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     nodes.add_node(num_cpus=1)
     os.environ["RAY_ADDRESS"] = nodes.address
     yield nodes
-    del os.environ["RAY_ADDRESS"], os.environ["RAY_worker_niceness"]
+    del os.environ["RAY_ADDRESS"], os.environ[NICENESS]
     ray.shutdown()
     nodes.shutdown()
 
