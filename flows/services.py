@@ -46,7 +46,7 @@ def require_prefect_settings() -> None:
     """Check Prefect's settings in its profiles and in the environment.
 
     Raises:
-        DataError: A setting is wrong, or the profiles file cannot be read.
+        DataError: A setting is wrong, or Prefect's profiles file cannot be read.
     """
     require_prefect_profiles()
     with contextlib.redirect_stderr(io.StringIO()) as said:  # all wrong settings, in many words

@@ -39,6 +39,8 @@ needs_ray = [
 ]
 on_ray = pytest.param(Executor.RAY, marks=needs_ray)
 
+NICENESS = "RAY_worker_niceness"  # Ray's own spelling
+
 
 def square(number: int) -> int:
     return number * number

@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.schemas import KNOWN, PROMPTS
 from tasks.lib.core.tables import count_rows, read_batches, read_table
-from tasks.llm_select.pool_texts import PoolFile
+from tasks.llm_select.pool_texts import BATCH_ROWS, PoolFile
 from tasks.llm_select.verdicts import Members
-
-BATCH_ROWS = 65_536  # in memory at a time
 
 
 class Prompts(Sequence[Members]):
