@@ -70,7 +70,7 @@ def test_what_a_machine_bought_before_is_not_bought_again_and_counts_for_the_cap
 def test_copying_again_adds_only_what_is_new(db_path, own, tmp_path):
     fill(own, "a")
     assert str(share_own(db_path)) == (
-        "copied 1 answers and 2 calls (1.50 USD) from this machine's own journal to the database"
+        "copied from this machine's own journal to the database: answers 1, calls 2 (1.50 USD)"
     )
     assert not lacks_own(db_path)
     assert share_own(db_path) is None
@@ -191,5 +191,5 @@ def test_doctor_and_a_run_say_what_is_copied(db_path, own, tmp_path, capsys):
     lacking = "journal: the database lacks calls that are in this machine's own journal"
     assert found() == [usable, ("WARNING", lacking)]
     require_surroundings(tmp_path)
-    assert "journal: copied 1 answers and 2 calls (1.50 USD)" in capsys.readouterr().err
+    assert "to the database: answers 1, calls 2 (1.50 USD)" in capsys.readouterr().err
     assert found() == [usable]

@@ -32,8 +32,8 @@ class Copied(NamedTuple):
 
     def __str__(self) -> str:
         return (
-            f"copied {self.n_answers:,} answers and {self.n_calls:,} calls ({usd_text(self.usd)}) "
-            "from this machine's own journal to the database"
+            "copied from this machine's own journal to the database: "
+            f"answers {self.n_answers:,}, calls {self.n_calls:,} ({usd_text(self.usd)})"
         )
 
 
