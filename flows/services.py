@@ -57,8 +57,9 @@ def require_prefect_settings() -> None:
         get_current_settings()
     except ValidationError as error:
         first = error.errors()[0]
+        key, found = ".".join(map(str, first["loc"])), hide(repr(first["input"]))
         raise DataError(
-            f"{'.'.join(map(str, first['loc']))}: {first['msg']}, found {first['input']!r}",
+            f"{key}: {first['msg']}, found {found}",
             where=f"Prefect's {error.title}",
             fix="Correct it where it is set: a PREFECT_ variable, or Prefect's profiles.toml.",
         ) from None

@@ -25,10 +25,7 @@ from tests.workspaces import free_port, wait_until
 PASSWORD = "s3cret-of-the-database"
 PROGRAMS = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]), None)
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}{os.pathsep}/usr/sbin")
-MLFLOW_ALONE = {
-    "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # otherwise it hangs if there is no network
-    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # seven processes that we do not use
-}
+MLFLOW_HOST = "mlflow.example:5000"
 OWNER = "postgres" if os.getuid() == 0 else None  # the server refuses to run as root
 
 
@@ -203,9 +200,18 @@ def running_ssh(folder: Path) -> Iterator[Remote]:
 
 @contextlib.contextmanager
 def running_mlflow(folder: Path, database: str) -> Iterator[str]:
-    """Start an MLflow tracking server that also serves the artifacts; yield its URL."""
+    """Start an MLflow server as docs/how-to/services.md says; yield its URL on loopback.
+
+    It also answers requests whose address is `MLFLOW_HOST`.
+    """
     port = free_port()
-    command = (sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1")
-    stores = ("--backend-store-uri", database, "--artifacts-destination", str(folder / "artifacts"))
-    with running(folder, port, *command, "--port", str(port), *stores, **MLFLOW_ALONE):
+    env = {
+        "MLFLOW_BACKEND_STORE_URI": database,
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    command = (sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port))
+    hosts = ("--host", "127.0.0.1", "--allowed-hosts", f"{MLFLOW_HOST},127.0.0.1:{port}")
+    store = ("--artifacts-destination", str(folder / "artifacts"))
+    with running(folder, port, *command, *hosts, *store, **env):
         yield f"http://127.0.0.1:{port}"

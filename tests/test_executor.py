@@ -38,6 +38,8 @@ needs_ray = [
 ]
 on_ray = pytest.param(Executor.RAY, marks=needs_ray)
 
+NICENESS = "RAY_worker_niceness"  # Ray's own spelling
+
 
 def square(number: int) -> int:
     return number * number
@@ -67,11 +69,12 @@ def cluster():
     import ray  # noqa: PLC0415
     from ray.cluster_utils import Cluster  # noqa: PLC0415
 
+    os.environ[NICENESS] = "0"  # with Ray's 15, a busy machine starves its workers
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     nodes.add_node(num_cpus=1)
     os.environ["RAY_ADDRESS"] = nodes.address
     yield nodes
-    del os.environ["RAY_ADDRESS"]
+    del os.environ["RAY_ADDRESS"], os.environ[NICENESS]
     ray.shutdown()
     nodes.shutdown()
 
@@ -133,7 +136,7 @@ def outputs(root, pool, executor):
     params["ingest"] |= {"source": str(pool), "exclude": {"lang": "th"}}
     (root / "params.yaml").write_text(json.dumps(params))
     for step in (ingest, dedupe):
-        Stage(step.__name__.rpartition(".")[2], root).run(step.work)
+        Stage(step.__name__.split(".")[1], root).run(step.work)
     made = {path.name: path.read_bytes() for path in sorted(root.glob("data/*/*"))}
     unique = root / "data/dedupe/unique.parquet"
     write_table(unique, read_table(unique, UNIQUE).slice(0, 200), UNIQUE)

@@ -68,6 +68,23 @@ def test_candidates_are_the_rows_of_the_prompts_table(path, tmp_path):
     assert known.texts(known.prompts[0])[1] == RECORDS[4]["instruction"]
 
 
+@pytest.mark.parametrize("record_id", ["x" * 16, "ABCDEF0123456789", "0123", " " * 16 + "12" * 8])
+def test_an_id_that_ingest_does_not_make_is_refused(tmp_path, record_id):
+    write_table(tmp_path / "pool.parquet", [RECORDS[0] | {"id": record_id}], POOL)
+    with pytest.raises(DataError, match="expected ids of 16 hexadecimal digits"):
+        PoolFile(tmp_path / "pool.parquet")
+
+
+@pytest.mark.parametrize(("pool", "row"), [([], 0), (RECORDS[:3], 7), (RECORDS[:3], 49)])
+def test_a_prompt_with_a_record_that_the_pool_lacks_is_refused(tmp_path, pool, row):
+    write_table(tmp_path / "pool.parquet", pool, POOL)
+    shown = {"prompt": 1, "slot": 1, "id": RECORDS[row]["id"], "cluster": 1}
+    write_table(tmp_path / "prompts.parquet", [shown], PROMPTS)
+    write_table(tmp_path / "known.parquet", [], KNOWN)
+    with pytest.raises(DataError, match="a record is not in the pool"):
+        Candidates.read(*(tmp_path / f"{n}.parquet" for n in ("prompts", "pool", "known")))
+
+
 def test_a_file_that_is_not_a_pool_is_refused(tmp_path):
     write_table(tmp_path / "pool.parquet", [], PROMPTS)
     with pytest.raises(DataError, match="expected columns"):

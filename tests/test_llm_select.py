@@ -4,9 +4,23 @@ import json
 
 import pytest
 
+from tasks.lib.core import tables
+from tasks.lib.core.schemas import BALLOTS
 from tasks.lib.gateway.event_loop import run_loop
+from tasks.llm_select import outputs
 from tests.fake_provider import FakeProvider, fails, honest, picks, says
-from tests.selection_desk import SIZE, text_of
+from tests.selection_desk import N_RECORDS, SIZE, text_of
+
+
+def test_ballots_have_the_bytes_of_one_table_however_many_row_groups_they_need(desk, monkeypatch):
+    monkeypatch.setattr(outputs, "BLOCK", 2)
+    for module in (outputs, tables):
+        monkeypatch.setattr(module, "ROW_GROUP", 7)
+    assert desk.run().exit_code == 0
+    ballots = tables.read_table(desk.out("ballots.parquet"), BALLOTS)
+    assert ballots.num_rows == N_RECORDS
+    tables.write_table(desk.root / "whole.parquet", ballots, BALLOTS)
+    assert desk.out("ballots.parquet").read_bytes() == (desk.root / "whole.parquet").read_bytes()
 
 
 def test_a_run_without_a_key_is_judged_by_the_offline_judge_and_says_so(desk):

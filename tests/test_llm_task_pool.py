@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from tasks.lib.gateway import task_pool
 from tasks.lib.gateway.task_pool import RampUp, StopRun, TaskPool
 
 
@@ -142,6 +143,43 @@ def test_a_clean_stop_returns_only_the_answers_so_far():
     ]
     assert 6 <= len(answers) < 12
     assert asyncio.run(stopped.answers(range(50))) == []  # nor does it begin again
+
+
+def test_answers_are_received_in_order_and_few_are_kept_for_a_slow_question(monkeypatch):
+    monkeypatch.setattr(task_pool, "MAX_AHEAD", 6)
+    began, received = [], []
+
+    async def ask(question):
+        began.append(question)
+        while question == 0 and len(began) < 6:
+            await asyncio.sleep(0)
+        if question == 0:
+            for _ in range(50):
+                await asyncio.sleep(0)
+            assert began == [0, 1, 2, 3, 4, 5]
+            assert not received
+        return question
+
+    asyncio.run(pool(ask).pass_on(range(30), received.append))
+    assert received == [*range(30)]
+
+
+def test_an_answer_that_cannot_be_received_stops_the_run_after_running_questions_have_ended():
+    ended = []
+
+    async def ask(question):
+        await asyncio.sleep(0)
+        ended.append(question)
+        return question
+
+    def receive(answer):
+        if answer == 2:
+            raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="the disk is full"):
+        asyncio.run(pool(ask).pass_on(range(50), receive))
+    assert sorted(ended) == [*range(len(ended))]
+    assert 3 <= len(ended) < 12
 
 
 def test_a_failure_takes_precedence_over_a_clean_stop():

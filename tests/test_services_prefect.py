@@ -92,10 +92,20 @@ def test_a_missing_work_pool_is_named_when_deploying(undeployed):
     assert "Traceback" not in said
 
 
+def diagnosed(space):
+    """Return what `doctor` says about the deployments."""
+    code = (
+        "from pathlib import Path; from flows.cli.deployments import deployments; "
+        "print(*(f'{d.what}\\n{d.fix}' for d in deployments(Path.cwd())))"
+    )
+    return space.run(sys.executable, "-c", code).stdout.splitlines()
+
+
 def test_doctor_says_so_if_no_worker_runs_the_deployments(space):
-    doctor = " ".join(space.selectllm("doctor", check=False).stdout.split())
-    assert "no worker runs the deployments clean, nightly, single, weekly" in doctor
-    assert "Run `prefect worker start --pool selectllm`, or `selectllm serve`." in doctor
+    assert diagnosed(space) == [
+        "Prefect: no worker runs the deployments clean, nightly, single, weekly",
+        "Run `prefect worker start --pool selectllm`, or `selectllm serve`.",
+    ]
 
 
 def test_two_runs_at_once_of_the_nightly_deployment_wait_for_each_other(
@@ -125,5 +135,4 @@ def test_both_workers_are_registered_in_the_pool(prefect, space, two_workers):
         return {worker["name"] for worker in found if worker["status"] == "ONLINE"} == {"a", "b"}
 
     wait_until(names, evidence=two_workers.read_text, poll_s=0.5)
-    doctor = " ".join(space.selectllm("doctor", check=False).stdout.split())
-    assert "4 deployments have a worker" in doctor
+    assert diagnosed(space)[0] == "Prefect: 4 deployments have a worker"

@@ -11,8 +11,8 @@ import pytest
 from flows.dvc.workspace import find_workspace
 from tasks.lib.journal.place import PASSWORD
 from tests.fake_provider import FakeProvider
+from tests.servers import MLFLOW_HOST, Remote, running_mlflow, running_s3, running_ssh
 from tests.servers import PASSWORD as SECRET
-from tests.servers import Remote, running_mlflow, running_s3, running_ssh
 from tests.workspaces import Workspace, free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.services]
@@ -36,7 +36,8 @@ def space(clustered, server, postgresql, tmp_path_factory):
         route = f"{{model: openai/judge-1, {address}, schema: always, {price}}}"
         space.set(f"models.mine={route}", "llm_select.route=mine", f"llm_select.journal={journal}")
         space.selectllm("run")
-        space.run("git", "commit", "-qam", "Select")
+        space.run("git", "add", "--all")
+        space.run("git", "commit", "-qm", "Select")
         yield space
 
 
@@ -52,7 +53,9 @@ def test_a_run_is_recorded_on_an_mlflow_server_with_its_artifacts(space):
     ).json()["runs"]
     assert run["info"]["status"] == "FINISHED"
     path = run["info"]["artifact_uri"].removeprefix("mlflow-artifacts:")
-    page = httpx.get(f"{url}/mlflow-artifacts/artifacts{path}/report/index.html")
+    page = httpx.get(
+        f"{url}/mlflow-artifacts/artifacts{path}/report/index.html", headers={"Host": MLFLOW_HOST}
+    )
     assert page.content == (space.root / "data/report/index.html").read_bytes()
 
 

@@ -9,11 +9,9 @@ from numpy.typing import NDArray
 
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.schemas import KNOWN, PROMPTS
-from tasks.lib.core.tables import read_batches, read_table
-from tasks.llm_select.pool_texts import PoolFile
+from tasks.lib.core.tables import count_rows, read_batches, read_table
+from tasks.llm_select.pool_texts import BATCH_ROWS, PoolFile
 from tasks.llm_select.verdicts import Members
-
-BATCH_ROWS = 65_536  # in memory at a time
 
 
 class Prompts(Sequence[Members]):
@@ -57,25 +55,26 @@ class Candidates(NamedTuple):
         """
         pool = PoolFile(pool_path)
         index = pool.index()
-        numbers, rows = [np.empty(0, np.int32)], [np.empty(0, np.int64)]
+        n = count_rows(prompts_path, PROMPTS)
+        numbers, rows = np.empty(n, np.int32), np.empty(n, np.int64)
+        n_done = 0
         for batch in read_batches(prompts_path, PROMPTS, ["prompt", "id"], BATCH_ROWS):
-            numbers.append(batch["prompt"].to_numpy())
-            rows.append(index.rows(batch["id"], prompts_path))
-        found = np.concatenate(rows)
-        if found.min(initial=0) < 0 or not len(found):
+            done = slice(n_done, n_done + len(batch))
+            n_done += len(batch)
+            numbers[done] = batch["prompt"].to_numpy()
+            rows[done] = index.rows(batch["id"], prompts_path)
+        if rows.min(initial=0) < 0 or not n:
             raise DataError(
-                "there are no records to select from"
-                if not len(found)
-                else "a record is not in the pool",
+                "there are no records to select from" if not n else "a record is not in the pool",
                 where=str(prompts_path),
                 fix="Run `dvc repro llm_select`, which also runs the stages before it.",
             )
         known = read_table(known_path, KNOWN, ["id"])["id"].combine_chunks()
         return cls(
             pool=pool,
-            rows=found,
-            prompts=Prompts(np.concatenate(numbers)),
-            is_known=np.isin(found, index.rows(known, known_path)),
+            rows=rows,
+            prompts=Prompts(numbers),
+            is_known=np.isin(rows, index.rows(known, known_path)),
         )
 
     def texts(self, members: Members) -> list[str]:
