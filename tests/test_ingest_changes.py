@@ -81,6 +81,15 @@ def test_a_file_that_changes_before_the_step_ends_is_refused(space, sections, na
     assert not (space.root / "data/ingest/pool.parquet").exists()
 
 
+def test_a_file_that_disappears_before_it_is_read_is_refused(space):
+    def remove_then_read(stage):
+        (space.root / "pool.jsonl").unlink()
+        work(stage)
+
+    with pytest.raises(CurationError, match=r"pool.jsonl: the file disappeared while"):
+        Stage("ingest", space.root).run(remove_then_read)
+
+
 def test_a_parameter_that_changes_before_the_step_ends_is_refused(space):
     with pytest.raises(CurationError, match=r"ingest.turn was changed from 'last' to 'all'"):
         run_and(lambda: space.update(ingest={"turn": "all"}), space)

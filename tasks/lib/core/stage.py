@@ -120,7 +120,11 @@ class Stage:
         with write_lock(self._root / STATE_DIR / "step.lock"):
             inputs = DeclaredInputs(self._root, self._deps, self.params)
             try:
-                work(self)
+                try:
+                    work(self)
+                except (OSError, ValueError, DataError):
+                    inputs.check_unchanged()  # a change explains most errors in reading
+                    raise
                 inputs.check_unchanged()
                 for target, part in self._parts.items():
                     if target.is_dir():  # os.replace overwrites only files
