@@ -70,11 +70,13 @@ class Candidates(NamedTuple):
                 fix="Run `dvc repro llm_select`, which also runs the stages before it.",
             )
         known = read_table(known_path, KNOWN, ["id"])["id"].combine_chunks()
+        is_known = np.zeros(len(pool) + 1, dtype=np.bool_)  # the last one for ids that it lacks
+        is_known[index.rows(known, known_path)] = True
         return cls(
             pool=pool,
             rows=rows,
             prompts=Prompts(numbers),
-            is_known=np.isin(rows, index.rows(known, known_path)),
+            is_known=is_known[rows],
         )
 
     def texts(self, members: Members) -> list[str]:

@@ -57,6 +57,9 @@ class PoolFile:
         weakref.finalize(self, os.close, self._texts)
         np.cumsum(lengths, out=lengths)
 
+    def __len__(self) -> int:
+        return len(self._ids)
+
     def index(self) -> "RowIndex":
         """Return the rows by id."""
         return RowIndex(self._ids)
