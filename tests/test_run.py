@@ -75,7 +75,7 @@ def test_a_stage_runs_again_if_its_source_changed_before_dvc_hashed_it(space):
     dvc_yaml.write_text(dvc_yaml.read_text().replace("python -m tasks.first", moved))
     (space.root / "later.txt").write_text("bye")
     run = space.selectllm("run")
-    assert "first runs again: the file changed while it was read" in run.stdout + run.stderr
+    assert "first runs again: the file changed while it was being read" in run.stdout + run.stderr
     assert space.ran() == ["first", "first", "second"]
     assert (space.root / SECOND).read_text() == "bye 1 1"
 
