@@ -1,7 +1,7 @@
 """Attack the product in ways drawn from a seed, and count what broke.
 
-    python benchmarks/attacks.py --seed 0 --count 200
-    python benchmarks/attacks.py --seed 0 --kind A --only 17    (repeat one attack)
+    python -m benchmarks.attacks --seed 0 --count 200
+    python -m benchmarks.attacks --seed 0 --kind A --only 17    (repeat one attack)
 
 Kinds: A, a provider that lies; B, input that explodes; C, texts that take effect when shown; D,
 inputs that change during a run, and remotes that lack objects; E, artifacts that were edited

@@ -1,6 +1,6 @@
 """Start a run, kill a process of it at a random moment, and resume, again and again.
 
-    python benchmarks/kills.py --cycles 30 --seed 0
+    python -m benchmarks.kills --cycles 30 --seed 0
 
 Each cycle begins with the same workspace, in which the stages before the judge have run. It kills
 the step, DVC, the flow, the command, the worker that started the flow, or the Prefect server, in

@@ -1,6 +1,6 @@
 """Schedule runs on one Prefect server for a long time, with a fault in a third of them.
 
-    python benchmarks/soak.py --runs 50 --keep FOLDER
+    python -m benchmarks.soak --runs 50 --keep FOLDER
 
 `prefect server start`, `selectllm serve` and `mlflow server` run throughout. The runs are created
 one after the other, as a schedule creates them, and each has new prompts to send. Faults, drawn
