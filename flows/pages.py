@@ -32,7 +32,7 @@ class Announcement(StrEnum):
 
 
 def publish(text: str, key: str, description: str) -> None:
-    """Show a text with its description on the Prefect run's page, unless the text is empty."""
+    """Show text and its description on the Prefect run's page, unless the text is empty."""
     if text:
         create_markdown_artifact(text, key=key, description=description)
 

@@ -19,7 +19,7 @@ AGAIN = "Run `selectllm run`, which records the workspace as it is."
 
 
 def drift(workspace: Path) -> Iterator[Diagnosis]:
-    """Yield what the records of the last run disagree about, or that they agree."""
+    """Yield each point on which the last run's records disagree, or a line that they agree."""
     found = [*_lost_run(workspace), *_unrecorded(workspace)]
     identity = read_identity(workspace)
     if identity:

@@ -34,7 +34,7 @@ NOTE = "mlflow.note.content"  # MLflow shows it as the run's description
 class LoggedRun(NamedTuple):
     """Where to find a run in MLflow: its id, and the addresses of its page and of all runs.
 
-    They are empty if the store cannot be written. The addresses exclude the server.
+    They are empty if the store cannot be written. The addresses do not include the server.
     """
 
     run_id: str = ""

@@ -102,7 +102,7 @@ class SentenceEncoder:
 
 
 def _can_pad(model: SentenceTransformer) -> bool:
-    """Return whether the model reads only a text's tokens, padded to any length.
+    """Return whether the model's only input is a text's tokens, which may be padded.
 
     Other models (word vectors, or models with their own prompts or chat templates) get one text at
     a time.

@@ -130,7 +130,7 @@ def _records(
 
 
 def _fault(error: csv.Error, where: str) -> Fault:
-    """Return the fault of one row, or raise a DataError if the following rows are lost, too."""
+    """Return what is wrong with one row, or raise a DataError if the next rows are lost too."""
     if "expected after" in str(error):
         return Fault(
             IngestDrop.WRONG_CELLS, f"a quote inside a quoted cell is not doubled: {error}"

@@ -131,7 +131,7 @@ def parse_text(text: str) -> object:
 
 
 def role_of(name: object) -> str:
-    """Return the role that a name refers to; the name may be an alias in any case."""
+    """Return the role that a name refers to; it may be an alias, and its case is ignored."""
     plain = str(name).strip().casefold().replace(" ", "_")
     return ROLES.get(plain, plain)
 

@@ -80,7 +80,7 @@ def _spaces(corpus: Corpus, dimensions: int, seed: int, drawn: Rows) -> dict[str
 
 
 def _densities(vectors: Vectors, drawn: Rows) -> Factors:
-    """Return the density around each vector, among a sample of the drawn ones to limit the cost."""
+    """Return the density around each vector, estimated from a sample to limit the cost."""
     n_pool = min(len(drawn), MAX_DENSITY_POOL, max(1000, MAX_DENSITY_CELLS // len(vectors)))
     pool = drawn[np.linspace(0, len(drawn) - 1, n_pool).astype(np.intp)]
     own = np.full(len(vectors), -1, np.intp)

@@ -84,7 +84,7 @@ def rounded(number: float) -> float:
 
 
 def _same_size(random: Sequence[Measured], selection: Measured) -> list[Measured]:
-    """Return the random selections of the same size, since a larger one always covers better."""
+    """Return the random selections of our size, since a larger one always has better coverage."""
     return [run for run in random if len(run.rows) == len(selection.rows)]
 
 

@@ -1,7 +1,7 @@
 """Buy the answers to many questions in batches, which cost half as much and take up to 24 hours.
 
-A `BatchBuyer` receives all questions repeatedly. It answers them from the journal and
-collects requests for those without an answer, until no batch can bring another answer:
+A `BatchBuyer` is given all questions again and again. It answers them from the journal and
+collects requests for those without an answer, until no batch can yield another answer:
 
     collect and reserve -> upload -> create -> wait -> download
        ^                                                  |

@@ -94,7 +94,7 @@ def _parsed(line: bytes) -> Any:
 
 
 def _outcome(line: dict[str, Any], endpoint: Endpoint) -> Reply | ProviderError:
-    """Return the reply or the error in a line."""
+    """Return the reply or error that a line contains."""
     response = line.get("response")
     if response is None:
         return _error(line.get("error") or {}, None, endpoint)

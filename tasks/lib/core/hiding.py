@@ -22,7 +22,7 @@ _LOGIN = re.compile(r"""(?<=://)(?:[^\s/?#"'<>]+|[^\s/:@"'<>]*:(?!\d+/)[^\s"'<>]
 
 
 def hide(text: str) -> str:
-    """Return the text with the environment's secrets and the logins in URLs hidden."""
+    """Return the text, hiding the environment's secrets and the logins in URLs."""
     text = _LOGIN.sub(f"{HIDDEN}@", text)
     for form in _forms(environment_secrets()):
         text = text.replace(form, HIDDEN)

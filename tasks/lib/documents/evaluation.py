@@ -152,7 +152,7 @@ class ArmFigures(Part):
     mt_bench: Grades | None
 
     def verdict(self, figure: str = "loss") -> str:
-        """Say whether a figure of the arm is better than random; its interval must exclude 0."""
+        """Say whether one of the arm's figures beats random; its interval must exclude 0."""
         difference = self.differences.get(figure)
         if difference is None:
             return ""
@@ -222,10 +222,10 @@ class EvaluationPlan(Document):
 
     Attributes:
         minutes: The time for the models that have not been evaluated yet, from a few probe steps.
-        n_seeds: Number of models of each arm.
+        n_seeds: Number of models per arm.
         visible: The smallest difference in held-out loss that would be found 8 times out of 10, in
             nats per token, if seeds did not differ; None if no probe was needed.
-        judge: The calls that the judge would get; None if there is no judge.
+        judge: The calls that would be made to the judge; None if there is no judge.
     """
 
     model: str
