@@ -183,11 +183,14 @@ def kill_one():
 
 
 def with_a_worker_killed(entries, n):
-    """Yield the entries unchanged; kill a worker after the first `n`."""
+    """Yield the entries unchanged; after the first `n`, kill a worker as soon as one is busy."""
+    is_killed = False
     for row, entry in enumerate(entries):
-        while row == n and not kill_one():  # the previous shard may not have begun
-            time.sleep(0.01)
+        until_s = time.monotonic() + 0.3  # the previous shard may not have begun, or have ended
+        while row >= n and not is_killed and time.monotonic() < until_s:
+            is_killed = kill_one()
         yield entry
+    assert is_killed
 
 
 @pytest.mark.parametrize("executor", [on_ray])
