@@ -38,7 +38,7 @@ from tests.test_llm_journal_runs import (  # noqa: F401
     test_spending_counts_across_all_runs_of_the_same_selection,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.services]
+pytestmark = pytest.mark.slow  # ten seconds in all; skipped where PostgreSQL is not installed
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from tests.test_services_journal import database, db_path  # noqa: F401  fixture
 from tests.workspaces import StepWorkspace
 
 # ruff: noqa: F811  fixtures of other files
-pytestmark = [pytest.mark.slow, pytest.mark.services]
+pytestmark = pytest.mark.slow  # ten seconds in all; skipped where PostgreSQL is not installed
 
 NIGHTLY = SelectionName("nightly")
 
