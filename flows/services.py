@@ -22,7 +22,7 @@ CHECK_S = 2.0  # for the pages of a database; a large one is checked only in par
 BAD_GATEWAY, NOT_FOUND = 502, 404
 
 
-def require_prefect_profiles() -> None:
+def _require_profiles() -> None:
     """Check Prefect's profiles file; if it is broken, importing Prefect ends in a traceback.
 
     Raises:
@@ -48,7 +48,7 @@ def require_prefect_settings() -> None:
     Raises:
         DataError: A setting is wrong, or Prefect's profiles file cannot be read.
     """
-    require_prefect_profiles()
+    _require_profiles()
     with contextlib.redirect_stderr(io.StringIO()) as said:  # all wrong settings, in many words
         from prefect.settings import get_current_settings  # noqa: PLC0415  takes a second
     from pydantic import ValidationError  # noqa: PLC0415

@@ -95,8 +95,8 @@ def test_a_missing_work_pool_is_named_when_deploying(undeployed):
 def diagnosed(space):
     """Return what `doctor` says about the deployments."""
     code = (
-        "from pathlib import Path; from flows.cli.deployments import deployments; "
-        "print(*(f'{d.what}\\n{d.fix}' for d in deployments(Path.cwd())))"
+        "from flows.cli.deployments import deployments; "
+        "print(*(f'{d.what}\\n{d.fix}' for d in deployments()))"
     )
     return space.run(sys.executable, "-c", code).stdout.splitlines()
 

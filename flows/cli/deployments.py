@@ -1,7 +1,6 @@
 """Find deployments on a Prefect server that nothing runs, since Prefect itself never says so."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from flows.cli.diagnosis import Diagnosis, Status
 from flows.cli.surroundings import prefect_urls
@@ -11,7 +10,7 @@ from tasks.lib.core.errors import DataError
 TAG = "selectllm"  # in prefect.yaml
 
 
-def deployments(_workspace: Path) -> Iterator[Diagnosis]:
+def deployments() -> Iterator[Diagnosis]:
     """Yield whether a worker or `selectllm serve` runs the deployments; nothing if there are none.
 
     A deployment without one keeps its schedule, but its runs never start. This is so if its work

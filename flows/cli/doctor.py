@@ -40,11 +40,9 @@ def diagnose(start: Path) -> Iterator[Diagnosis]:
     except CurationError as error:
         yield Diagnosis.of(error)
         return
-    yield from _git(workspace)
-    for check in (surroundings, deployments, _tracking, _journal, _dvc, remote, drift):
+    for check in (_git, surroundings, _tracking, _journal, _dvc, remote, drift, _params, _routes):
         yield from check(workspace)
-    for check in (_params, _routes):
-        yield from check(workspace)
+    yield from deployments()
     yield _telemetry()
 
 
