@@ -4,9 +4,10 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
-from functools import lru_cache
 from hashlib import sha256
 from typing import Any, NamedTuple, Self
+
+import orjson
 
 from tasks.lib.journal.canonical import canonical_json
 
@@ -67,14 +68,13 @@ class Answer(NamedTuple):
             ValueError: A value is not in the format that `as_row` writes.
             TypeError: As for ValueError.
         """
-        answer = cls(*row)
-        if answer.is_upper_bound not in (False, True):
-            raise ValueError(f"is_upper_bound: {answer.is_upper_bound}")
-        return answer._replace(
-            parsed=_read_tuple(answer.parsed),
-            is_upper_bound=bool(answer.is_upper_bound),
-            dropped_params=_read_tuple(answer.dropped_params),
-        )
+        facts = dict(zip(cls._fields, row, strict=True))
+        if facts["is_upper_bound"] not in (False, True):
+            raise ValueError(f"is_upper_bound: {facts['is_upper_bound']}")
+        facts["is_upper_bound"] = bool(facts["is_upper_bound"])
+        for name in ("parsed", "dropped_params"):
+            facts[name] = _read_tuple(facts[name])
+        return cls(**facts)
 
     @property
     def digest(self) -> str:
@@ -158,10 +158,9 @@ class Refused(StrEnum):
     """The call could cost more than what is left under the cap."""
 
 
-@lru_cache  # a run has few different lists
 def _read_tuple(text: Any) -> tuple[Any, ...]:
-    found = tuple(json.loads(text))
-    if json.dumps(found) != text:
+    found = tuple(orjson.loads(text))
+    if str([*found]) != text and json.dumps(found) != text:
         raise ValueError(text)
     return found
 
