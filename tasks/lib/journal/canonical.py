@@ -32,16 +32,19 @@ def canonical_json(value: Any) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
+def number_of_json(value: float) -> float | orjson.Fragment:
+    """Return a number in the form that `canonical_json` writes fastest."""
+    if not value or ALIKE_FROM <= abs(value) <= ALIKE_TO:
+        return value
+    return orjson.Fragment(NOT_FINITE.get(repr(value), repr(value)))
+
+
 def _with_numbers_of_json(value: Any) -> Any:
     """Return the value with numbers in the form of `json.dumps` where that of orjson differs."""
     if type(value) in NUMBERS:
-        is_alike = not value or ALIKE_FROM <= abs(value) <= ALIKE_TO
-        return value if is_alike else orjson.Fragment(NOT_FINITE.get(repr(value), repr(value)))
+        return number_of_json(value)
     if isinstance(value, dict):
-        return {
-            name: part if type(part) in SAME else _with_numbers_of_json(part)
-            for name, part in value.items()
-        }
+        return {name: _with_numbers_of_json(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [part if type(part) in SAME else _with_numbers_of_json(part) for part in value]
+        return [_with_numbers_of_json(part) for part in value]
     return value

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 
 import orjson
 
-from tasks.lib.journal.canonical import canonical_json
+from tasks.lib.journal.canonical import canonical_json, number_of_json
 
 OPEN = "open"  # the call is still running
 ANSWER = "answer"
@@ -83,8 +83,8 @@ class Answer(NamedTuple):
         Fields at their defaults are left out, so that receipts older than a field still match.
         """
         defaults = self._field_defaults
-        facts = self._asdict().items()
-        return answer_key(**{name: v for name, v in facts if v != defaults.get(name)})[:32]
+        facts = {n: v for n, v in self._asdict().items() if v != defaults.get(n)}
+        return answer_key(**facts | {"usd": number_of_json(self.usd)})[:32]
 
 
 class Call(NamedTuple):
