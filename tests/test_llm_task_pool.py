@@ -50,23 +50,31 @@ def test_without_a_success_calls_never_overlap():
     assert max(through(RampUp(64), 30, hold_s=0.001, fails=range(30))) == 1
 
 
-def test_the_first_calls_are_spread_over_the_duration_of_one_call():
+def started_s(n_calls, duration_s):
+    """Return how long it takes to start calls after one of `duration_s` has succeeded."""
+
     async def run():
-        ramp_up, came = RampUp(10), []
+        ramp_up, came = RampUp(n_calls), []
 
         async def call():
             async with ramp_up.place():
                 came.append(time.monotonic())
-                await asyncio.sleep(0.5)
+                while len(came) < n_calls:
+                    await asyncio.sleep(0.001)
 
-        async with ramp_up.place():
-            pass
-        ramp_up.succeeded(0.3)
-        await asyncio.gather(*(call() for _ in range(10)))
-        return came
+        ramp_up.succeeded(duration_s)
+        await asyncio.gather(*(call() for _ in range(n_calls)))
+        return came[-1] - came[0]
 
-    came = asyncio.run(run())
-    assert 0.15 < came[9] - came[0] < 10
+    return asyncio.run(run())
+
+
+def test_the_first_calls_are_spread_over_the_duration_of_one_call():
+    assert started_s(20, 0.1) > 0.09
+
+
+def test_the_first_calls_do_not_wait_for_a_slow_call_to_end():
+    assert 0.15 < started_s(20, 3600.0) < 60
 
 
 def test_answers_come_in_the_order_of_their_questions():

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 from tasks.lib.core.events import log
 
 WAITING_PER_CALL = 2  # open questions per running call, since some wait for a retry
+MAX_STEP_S = 0.01  # between the starts of the first calls; twice a call's processor time
 MAX_AHEAD = 10_000  # questions begun after one that is still open, since their answers use memory
 
 Q = TypeVar("Q")
@@ -118,8 +119,9 @@ class TaskPool(Generic[Q, A]):
 class RampUp:
     """Limits calls to one until a call has succeeded, then gradually raises the limit.
 
-    The first calls start spread over the duration of one call. If they started all at once, they
-    would also end all at once, and stay in step from then on.
+    The first calls start one after another, spread over the duration of one call, but at most
+    `MAX_STEP_S` apart. If they started all at once, they would also end all at once, and stay in
+    step from then on.
     """
 
     def __init__(self, concurrency: int) -> None:
@@ -137,7 +139,7 @@ class RampUp:
     def succeeded(self, duration_s: float) -> None:
         """Record that a call has succeeded, and how long it took."""
         if self._step_s is None:
-            self._step_s = duration_s / self._concurrency
+            self._step_s = min(duration_s / self._concurrency, MAX_STEP_S)
             self._open_place()
 
     def _open_place(self) -> None:
