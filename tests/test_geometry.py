@@ -222,7 +222,7 @@ def test_setting_both_size_and_number_is_refused_with_a_fix():
         "params.yaml: cluster: candidates_per_prompt is 14 and n_prompts is 1000, but one of them "
         "must be null\n"
         "  For 1000 prompts: -S cluster.n_prompts=1000 -S cluster.candidates_per_prompt=null\n"
-        "  For prompts of 14: -S cluster.n_prompts=null"
+        "  For 14 candidates per prompt: -S cluster.n_prompts=null"
     )
 
 

@@ -85,8 +85,8 @@ class ReadBound:
         if self._n_unpacked > self._limit:
             key = "max_unpack_ratio" if self._is_ratio else "max_unpacked_mb"
             raise DataError(
-                f"{self._n_bytes:,} bytes unpack to more than {self._limit:,}, counting at least "
-                f"{ROW_BYTES} per row; this is the limit set by ingest.{key}",
+                f"{self._n_bytes:,} bytes unpack to more than {self._limit:,}, the limit set by "
+                f"ingest.{key}; each row counts as at least {ROW_BYTES} bytes",
                 where=where,
                 fix=f"If you trust the file, raise the limit with -S ingest.{key}=NUMBER.",
             )

@@ -57,7 +57,7 @@ class GeometryParams(Params):
                 "null",
                 where=f"{PARAMS_FILE}: cluster",
                 fix=f"For {n} prompts: {_overrides(n)}\n"
-                f"  For prompts of {size}: -S cluster.n_prompts=null",
+                f"  For {size} candidates per prompt: -S cluster.n_prompts=null",
             )
         if size is None and n is None:
             raise _neither()
@@ -170,6 +170,6 @@ def _neither() -> ParamError:
     return ParamError(
         "candidates_per_prompt and n_prompts are both null, but one of them is required",
         where=f"{PARAMS_FILE}: cluster",
-        fix="For prompts of 14: -S cluster.candidates_per_prompt=14\n"
+        fix="For 14 candidates per prompt: -S cluster.candidates_per_prompt=14\n"
         "  For 1000 prompts: -S cluster.n_prompts=1000",
     )
