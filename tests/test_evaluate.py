@@ -105,7 +105,7 @@ def test_the_command_refuses_what_cannot_start_before_a_server_starts(clone):
     for words, reason in (
         (["-S", "llm_select.budget=9"], "uses the existing selection"),
         (["-S", "evaluate.epoch=9"], "evaluate.epoch is unknown; did you mean epochs?"),
-        ([], "packages for fine-tuning are not installed" if MISSING else "evaluate.model is not set"),
+        ([], "packages for fine-tuning" if MISSING else "evaluate.model is not set"),
     ):
         ended = space.call("evaluate", *words)
         assert (ended.returncode, ended.stdout) == (2, "")
