@@ -20,9 +20,9 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from flows.cli import console
-from flows.cli.ready import RouteCheck
+from flows.cli.check_routes import RouteCheck
+from flows.cli.machine_checks import require_surroundings
 from flows.cli.supervise import end_with_supervisor
-from flows.cli.surroundings import require_surroundings
 from flows.cli.used_answers import used_answers
 from flows.dvc import command as dvc
 from flows.dvc import overrides

@@ -13,7 +13,7 @@ from prefect.artifacts import (
 from prefect.events import emit_event
 
 from flows.cli import console
-from flows.cli.bill import bill_line
+from flows.cli.usage_line import bill_line
 from flows.stage_task import Done
 from flows.tracking import markdown
 from tasks.lib.core.dvc_yaml import Graph

@@ -11,10 +11,10 @@ from tasks.lib.documents.metrics import OURS, SPACES
 from tasks.lib.similarity.corpus import Corpus
 from tasks.lib.similarity.words import distinct_2
 from tasks.measure import reference
-from tasks.measure.chosen_in import chosen_in
 from tasks.measure.curves import curves, sizes
 from tasks.measure.intervals import Bootstrap, Interval, Mean, Quantile, Whole, p_random
 from tasks.measure.knn_probe import KnnProbe
+from tasks.measure.selection_spaces import chosen_in
 from tasks.measure.space import Space
 from tasks.measure.summary import Measured, group, overlap, summarise
 from tasks.measure.text_metrics import codes_of, length_bands, script, text_metrics

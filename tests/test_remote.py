@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from flows.cli.remote import remote
+from flows.cli.check_remote import remote
 from flows.dvc import remote as dvc_remote
 from tests.servers import require
 from tests.workspaces import free_port

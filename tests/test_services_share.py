@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from flows.cli.surroundings import require_surroundings, shared_journal
+from flows.cli.machine_checks import require_surroundings, shared_journal
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.stage import JOURNAL, STATE_DIR, Stage
 from tasks.lib.journal.journal import Journal

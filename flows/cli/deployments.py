@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from flows.cli.diagnosis import Diagnosis, Status
-from flows.cli.surroundings import prefect_urls
+from flows.cli.machine_checks import prefect_urls
 from flows.services import http_fault
 from tasks.lib.core.errors import DataError
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import flows
+from flows.cli.check_remote import remote
 from flows.cli.deployments import deployments
 from flows.cli.diagnosis import Diagnosis, Status
 from flows.cli.drift import drift
-from flows.cli.remote import remote
-from flows.cli.surroundings import shared_journal, surroundings
+from flows.cli.machine_checks import shared_journal, surroundings
 from flows.dvc import command as dvc
 from flows.dvc import overrides
 from flows.dvc.workspace import find_workspace
@@ -174,7 +174,7 @@ def _params(workspace: Path) -> Iterator[Diagnosis]:
 def _routes(workspace: Path) -> Iterator[Diagnosis]:
     """Check that the routes in use can judge, and that no other route's model is retired soon."""
     from tasks.estimate.context import worst_sizes  # noqa: PLC0415
-    from tasks.estimate.readiness import Readiness  # noqa: PLC0415
+    from tasks.estimate.route_readiness import Readiness  # noqa: PLC0415
 
     try:
         values = read_params(workspace / PARAMS_FILE)

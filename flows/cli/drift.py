@@ -7,7 +7,7 @@ from pathlib import Path
 from uuid import UUID
 
 from flows.cli.diagnosis import Diagnosis, Status
-from flows.cli.surroundings import own_file, prefect_urls
+from flows.cli.machine_checks import own_file, prefect_urls
 from flows.dvc.workspace import run_lock
 from flows.identity import LOCK_TAG, Identity, flow_run_file, lock_hash, read_identity
 from flows.services import http_fault

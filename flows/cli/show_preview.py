@@ -10,7 +10,7 @@ from rich.text import Text
 
 from flows.cli.console import err, out
 from flows.cli.show_cost import span, time_text
-from tasks.lib.core.shown import shorten
+from tasks.lib.core.shown_text import shorten
 from tasks.lib.core.wording import truncate, usd_text, visible
 
 if TYPE_CHECKING:

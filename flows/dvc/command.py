@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from flows.proxies import with_direct_loopback
+from flows.no_proxy import with_direct_loopback
 from tasks.lib.core.errors import GraphError
 from tasks.lib.core.stage import STATE_DIR
 

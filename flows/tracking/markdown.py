@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.cli import console
-from flows.cli.bill import bill_line
+from flows.cli.usage_line import bill_line
 from flows.dvc.overrides import Change
 from flows.identity import Identity
 from flows.tracking.comparison import Outcome, VariantState, best, measured, overlap

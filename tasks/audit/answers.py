@@ -10,7 +10,7 @@ from tasks.lib.core.stage import Stage
 from tasks.lib.documents.document import read_lines
 from tasks.lib.documents.receipt import Receipt
 from tasks.lib.documents.traced_answer import TracedAnswer
-from tasks.lib.gateway.lookup import JournalLookup, failed_attempts
+from tasks.lib.gateway.journal_lookup import JournalLookup, failed_attempts
 from tasks.lib.gateway.request import NoAnswer, Request
 from tasks.lib.journal.models import Answer
 from tasks.lib.journal.place import journal_place

@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from tasks.cluster.earlier import Grouped, check_growth, geometry_metadata, read_earlier
+from tasks.cluster.earlier_prompts import Grouped, check_growth, geometry_metadata, read_earlier
 from tasks.cluster.inputs import finite_vectors, text_lengths
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.events import log

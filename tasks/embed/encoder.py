@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.embed.batches import TokenizedRecord, TokenizedText, batches
-from tasks.embed.parallel import map_unordered
+from tasks.embed.map_threads import map_unordered
 from tasks.embed.pool_texts import PoolText
 from tasks.lib.core.errors import DataError
 

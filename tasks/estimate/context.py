@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.lib.core.params import load_section
-from tasks.lib.gateway.context_size import CHARS_PER_TOKEN
+from tasks.lib.gateway.ollama_context import CHARS_PER_TOKEN
 from tasks.lib.gateway.request import Messages
 from tasks.lib.gateway.token_count import FEWEST_SHARE, fewest_tokens
 from tasks.lib.prompts.geometry import GeometryParams

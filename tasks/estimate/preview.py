@@ -13,8 +13,8 @@ from tasks.estimate.selection import read_setup
 from tasks.estimate.tokens_needed import Workload, prompt_tokens
 from tasks.lib.core.stage import Stage
 from tasks.lib.gateway.event_loop import run_loop
-from tasks.lib.gateway.fence import parse_block
 from tasks.lib.gateway.gateway import Gateway
+from tasks.lib.gateway.prompt_fence import parse_block
 from tasks.lib.gateway.request import Messages, NoAnswer, Request
 from tasks.lib.gateway.routes import Route, require_usable
 from tasks.lib.journal.journal import Journal

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from tasks.lib.gateway.credentials import NO_KEY, VARIABLES, key_variable, redact
 from tasks.lib.gateway.deployment_settings import Deployment
 from tasks.lib.gateway.reply import MAX_NAME
-from tasks.lib.gateway.wire import UnreadableBody, check_shape
+from tasks.lib.gateway.reply_limits import UnreadableBody, check_shape
 
 WAIT_S = 5.0
 MAX_BYTES = 4_000_000  # of a listing; the longest has hundreds of models

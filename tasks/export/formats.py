@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from tasks.lib.core.records import LATER_TURNS, read_turns, record_text
 from tasks.lib.core.schemas import POOL, SELECTED
-from tasks.lib.core.shown import context_text
+from tasks.lib.core.shown_text import context_text
 from tasks.lib.core.tables import read_batches, read_table, write_table
 
 Record: TypeAlias = Mapping[str, Any]

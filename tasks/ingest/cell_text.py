@@ -4,8 +4,8 @@ import json
 import math
 
 from tasks.ingest.encoding import escape_surrogates, is_utf8
+from tasks.ingest.parse_turns import parse_text
 from tasks.ingest.rows import Fault, json_type
-from tasks.ingest.turns import parse_text
 from tasks.lib.core.drops import IngestDrop
 from tasks.lib.core.records import says_no_input
 

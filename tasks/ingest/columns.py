@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tasks.ingest import ways_out
-from tasks.ingest.cells import N_CELLS
+from tasks.ingest import reshape_hints
+from tasks.ingest.column_warnings import warn
 from tasks.ingest.detect_columns import (
     QUESTIONS,
     Found,
@@ -13,12 +13,12 @@ from tasks.ingest.detect_columns import (
     found_in,
     plain_name,
 )
-from tasks.ingest.doubts import warn
 from tasks.ingest.encoding import escape_surrogates
-from tasks.ingest.guess import guess
-from tasks.ingest.parallel import CHOICES
+from tasks.ingest.first_cells import N_CELLS
+from tasks.ingest.parse_turns import parse_text
+from tasks.ingest.question_lists import CHOICES
 from tasks.ingest.rows import Row
-from tasks.ingest.turns import parse_text
+from tasks.ingest.suggest_column import guess
 from tasks.lib.core.errors import DataError, ParamError, nearest
 from tasks.lib.core.params import PARAMS_FILE
 
@@ -73,7 +73,7 @@ def map_columns(rows: Sequence[Row], chosen: Mapping[str, str], where: str) -> C
         raise DataError(
             f"found no column with instructions; the columns are {list_names(names)}",
             where=where,
-            fix=ways_out.choose(rows, names, choose_column(column) if column else None),
+            fix=reshape_hints.choose(rows, names, choose_column(column) if column else None),
         )
     warn(rows, columns, is_chat=is_chat)
     return ColumnMapping(

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 from pydantic import ConfigDict, Field
 
-from tasks.ingest.bounds import ReadBound
-from tasks.ingest.classify import DroppedRow, Ingest, KeptRow, classify_rows
+from tasks.ingest.classify_rows import DroppedRow, Ingest, KeptRow, classify_rows
 from tasks.ingest.files import SourceFile, SourceFiles, list_files
 from tasks.ingest.readers import ReadOptions, check_file, read_rows
+from tasks.ingest.unpack_limit import ReadBound
 from tasks.lib.core.errors import DataError, ParamError
 from tasks.lib.core.events import log
 from tasks.lib.core.params import (

@@ -23,9 +23,9 @@ from tasks.lib.documents.usage import Usage
 from tasks.lib.similarity.corpus import REMAKE, Corpus
 from tasks.lib.similarity.novelty import novel_sum
 from tasks.lib.similarity.selections import MethodSelection, read_selections
-from tasks.measure.chosen_in import chosen_in
 from tasks.measure.curves import curves, sizes
 from tasks.measure.intervals import Bootstrap, Figure, Whole
+from tasks.measure.selection_spaces import chosen_in
 from tasks.measure.summary import (
     HIGHER_IS_BETTER,
     LOWER_IS_BETTER,

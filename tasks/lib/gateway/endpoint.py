@@ -12,7 +12,7 @@ from tasks.lib.core.errors import ParamError
 from tasks.lib.core.events import log
 from tasks.lib.core.params import PARAMS_FILE
 from tasks.lib.gateway.accepted_parameters import Parameters, headers
-from tasks.lib.gateway.classify import provider_error
+from tasks.lib.gateway.classify_error import provider_error
 from tasks.lib.gateway.credentials import (
     NO_KEY,
     VARIABLES,
@@ -20,19 +20,19 @@ from tasks.lib.gateway.credentials import (
     missing_variables,
     redact,
 )
-from tasks.lib.gateway.cut_prompts import CutWatch
 from tasks.lib.gateway.deployment_settings import Deployment
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
 from tasks.lib.gateway.litellm_setup import load_litellm, skip_accounting
 from tasks.lib.gateway.local_server import LocalServer
-from tasks.lib.gateway.plausible import impossible_usage
+from tasks.lib.gateway.plausible_usage import impossible_usage
 from tasks.lib.gateway.prices import FLEX, Tier, max_prompt_tokens
 from tasks.lib.gateway.rate_limit import Permit, RateLimiter
 from tasks.lib.gateway.reply import Reply, read_reply
+from tasks.lib.gateway.reply_limits import HttpExchange, watch_exchange
 from tasks.lib.gateway.request import Messages, Request
 from tasks.lib.gateway.routes import missing_key_error
 from tasks.lib.gateway.tariff import Tariff
-from tasks.lib.gateway.wire import HttpExchange, watch_exchange
+from tasks.lib.gateway.truncated_prompts import CutWatch
 from tasks.lib.journal.models import CallCost
 
 FLEX_TIMEOUT_S = 900.0

@@ -5,15 +5,15 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from tasks.lib.gateway.backoff import retry_delay_s
+from tasks.lib.gateway.backoff import rests_endpoint, retry_delay_s
+from tasks.lib.gateway.concurrency import RampUp
 from tasks.lib.gateway.endpoint import Endpoint, least_busy
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
-from tasks.lib.gateway.fatal import FATAL, run_error
+from tasks.lib.gateway.fatal_error import FATAL, run_error
+from tasks.lib.gateway.journal_lookup import USELESS, failed_attempts, find_answer, no_answer
 from tasks.lib.gateway.ledger import SpendLedger, Stopped
-from tasks.lib.gateway.lookup import USELESS, failed_attempts, find_answer, no_answer
 from tasks.lib.gateway.request import CallSettings, Messages, NoAnswer, Request
 from tasks.lib.gateway.routes import Route
-from tasks.lib.gateway.task_pool import RampUp
 from tasks.lib.journal.journal import Journal
 from tasks.lib.journal.models import Answer, FailedAttempt
 
@@ -192,7 +192,7 @@ class Gateway:
 
     async def _wait(self, error: ProviderError, endpoint: Endpoint, delay_s: float) -> None:
         """Let the endpoint rest after a rate limit error; otherwise delay only this question."""
-        if error.kind is ErrorKind.RATE_LIMIT:
+        if rests_endpoint(error):
             endpoint.rest(delay_s)
             return
         with suppress(TimeoutError):

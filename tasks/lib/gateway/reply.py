@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
-from tasks.lib.gateway.wire import is_count
+from tasks.lib.gateway.reply_limits import is_count
 
 MAX_CHARS = 20_000  # read from the end of a reply; no list of slots is longer
 LOGPROB_DIGITS = 6

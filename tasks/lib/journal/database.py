@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Protocol
 
-from tasks.lib.journal.liveness import LiveRun
+from tasks.lib.journal.live_runs import LiveRun
 from tasks.lib.journal.place import Place
 from tasks.lib.journal.postgres import SharedDatabase, SharedRun
 

@@ -9,7 +9,7 @@ from typing import Any
 from tasks.lib.core.errors import DataError, ParamError
 from tasks.lib.core.params import PARAMS_FILE
 from tasks.lib.core.stage import JOURNAL
-from tasks.lib.journal.liveness import BATCHES
+from tasks.lib.journal.live_runs import BATCHES
 
 KEY = "llm_select.journal"
 PASSWORD = "SELECTLLM_JOURNAL_PASSWORD"

@@ -11,7 +11,7 @@ from tasks.lib.core.stage import JOURNAL
 from tasks.lib.core.wording import usd_text
 from tasks.lib.journal.database import Database, has_table
 from tasks.lib.journal.legacy import MARK
-from tasks.lib.journal.liveness import LiveRun
+from tasks.lib.journal.live_runs import LiveRun
 from tasks.lib.journal.models import LOST, OPEN, Answer, Call, Settled
 from tasks.lib.journal.place import KEY, SharedJournal
 from tasks.lib.journal.postgres import SharedDatabase

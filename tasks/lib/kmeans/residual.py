@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from tasks.lib.kmeans.prices import Costs, Sizes
-    from tasks.lib.kmeans.transport import Bounds
+    from tasks.lib.kmeans.assign_rows import Bounds
+    from tasks.lib.kmeans.cluster_prices import Costs, Sizes
 
 TINY = 1e-12  # share of the highest cost; two paths that differ by less count as equally long
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from string import ascii_uppercase
 
-from tasks.ingest.turns import ASSISTANT, USER, Turn, parse_text
+from tasks.ingest.parse_turns import ASSISTANT, USER, Turn, parse_text
 
 CHOICES = ("choices", "options", "answer_choices")
 _TEXT_KEYS = ("input_text", "texts", "text", "answer", "value", "content")

@@ -8,7 +8,7 @@ import pytest
 
 from tasks.estimate.catalog import alternatives, facts_of
 from tasks.estimate.context import Sizes, worst_sizes
-from tasks.estimate.readiness import Readiness
+from tasks.estimate.route_readiness import Readiness
 from tasks.lib.core.dvc_yaml import load_yaml
 from tasks.lib.gateway.litellm_setup import load_litellm
 from tasks.lib.gateway.routes import load_routes

@@ -6,8 +6,8 @@ from typing import Any
 
 from tasks.ingest.detect_columns import NAMES, detect, plain_name
 from tasks.ingest.encoding import escape_surrogates
-from tasks.ingest.guess import guess
 from tasks.ingest.rows import Row
+from tasks.ingest.suggest_column import guess
 from tasks.lib.core.errors import DataError
 
 MAX_DEPTH = 3  # of lists of rows inside rows

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.ingest import bounds
-from tasks.ingest.bounds import MAX_DEPTH, SAMPLE_BYTES, take_sample, weigh
+from tasks.ingest import unpack_limit
+from tasks.ingest.parse_turns import MAX_PYTHON_CHARS, parse_text
 from tasks.ingest.step import work
-from tasks.ingest.turns import MAX_PYTHON_CHARS, parse_text
+from tasks.ingest.unpack_limit import MAX_DEPTH, SAMPLE_BYTES, take_sample, weigh
 from tasks.lib.core import tables
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.schemas import INGEST_DROPPED, POOL
@@ -32,7 +32,7 @@ SMALL = {"max_row_chars": ROW_CHARS, "max_columns": COLUMNS, "max_dropped": 1.0}
 def ingest(tmp_path, monkeypatch):
     """Return a function that reads a file with small limits; it returns what was dropped, why."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(bounds, "RATIO_FROM_BYTES", 20_000)
+    monkeypatch.setattr(unpack_limit, "RATIO_FROM_BYTES", 20_000)
     space = StepWorkspace(tmp_path)
     (tmp_path / SECTION["exclude_file"]).touch()
 

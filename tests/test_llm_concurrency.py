@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from tasks.lib.gateway import task_pool
-from tasks.lib.gateway.task_pool import RampUp, StopRun, TaskPool
+from tasks.lib.gateway import concurrency
+from tasks.lib.gateway.concurrency import RampUp, StopRun, TaskPool
 
 
 def pool(ask, *, limit=4, advance=lambda: None, stopping=None):
@@ -146,7 +146,7 @@ def test_a_clean_stop_returns_only_the_answers_so_far():
 
 
 def test_answers_are_received_in_order_and_few_are_kept_for_a_slow_question(monkeypatch):
-    monkeypatch.setattr(task_pool, "MAX_AHEAD", 6)
+    monkeypatch.setattr(concurrency, "MAX_AHEAD", 6)
     began, received = [], []
 
     async def ask(question):

@@ -4,9 +4,9 @@ A ranking of candidates that the model has not read must not pass for an answer.
 the number of prompt tokens that the endpoint reports.
 """
 
-from tasks.lib.gateway.context_size import context_size
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
-from tasks.lib.gateway.plausible import BYTES_PER_TOKEN, LEAST_COUNT
+from tasks.lib.gateway.ollama_context import context_size
+from tasks.lib.gateway.plausible_usage import BYTES_PER_TOKEN, LEAST_COUNT
 from tasks.lib.gateway.reply import Reply
 from tasks.lib.gateway.request import Request
 from tasks.lib.gateway.token_count import FEWEST_SHARE, fewest_tokens

@@ -10,7 +10,7 @@ from tasks.lib.core.dvc_yaml import Graph
 from tasks.lib.core.params import PARAMS_FILE, read_params
 
 if TYPE_CHECKING:
-    from tasks.estimate.readiness import Readiness, RouteFinding
+    from tasks.estimate.route_readiness import Readiness, RouteFinding
 
 JUDGE = "llm_select"
 
@@ -68,7 +68,7 @@ class RouteCheck:
 
 def make_readiness(values: Mapping[str, Any]) -> "Readiness":
     """Return the routes of a run with these parameters, to be checked as of today."""
-    from tasks.estimate.readiness import Readiness  # noqa: PLC0415
+    from tasks.estimate.route_readiness import Readiness  # noqa: PLC0415
 
     return Readiness(values, date.today())
 

@@ -3,10 +3,10 @@
 import json
 from collections.abc import Mapping, Sequence
 
-from tasks.ingest.cells import cells_of
 from tasks.ingest.detect_columns import QUESTIONS, find_messages, plain_name
+from tasks.ingest.first_cells import cells_of
+from tasks.ingest.reshape_hints import jq
 from tasks.ingest.rows import Row
-from tasks.ingest.ways_out import jq
 from tasks.lib.core.events import log
 
 REPLIES = {

@@ -10,12 +10,12 @@ from collections.abc import Container, Hashable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from tasks.ingest.cell_text import as_text
-from tasks.ingest.cells import names_of
+from tasks.ingest.column_warnings import THREADS, recurs
 from tasks.ingest.columns import ColumnMapping
 from tasks.ingest.detect_columns import detect, plain_name
-from tasks.ingest.doubts import THREADS, recurs
+from tasks.ingest.first_cells import names_of
+from tasks.ingest.parse_turns import ASSISTANT, ROLES, SYSTEM, USER, role_of
 from tasks.ingest.rows import Fault, Row, Rows
-from tasks.ingest.turns import ASSISTANT, ROLES, SYSTEM, USER, role_of
 from tasks.lib.core.errors import DataError
 
 ROLE_NAMES = ("role", "from", "speaker", "author", "sender")

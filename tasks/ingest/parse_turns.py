@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tasks.ingest.content import content_text, kind_of
+from tasks.ingest.message_parts import content_text, kind_of
 from tasks.ingest.rows import Fault
 
 USER, ASSISTANT, SYSTEM, TOOL = "user", "assistant", "system", "tool"

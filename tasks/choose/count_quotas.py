@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from tasks.choose.inputs import Inputs
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.events import log
-from tasks.lib.coverage.quotas import Quota, can_meet
-from tasks.lib.coverage.wanted import (
+from tasks.lib.coverage.parse_quotas import (
     KEY,
     Amounts,
     ColumnQuota,
@@ -14,6 +13,7 @@ from tasks.lib.coverage.wanted import (
     check_quotas,
     make_quotas,
 )
+from tasks.lib.coverage.quotas import Quota, can_meet
 from tasks.lib.documents.choice import QuotaCount
 from tasks.lib.pool_columns import read_columns
 from tasks.lib.similarity.cosine import Rows

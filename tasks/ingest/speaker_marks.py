@@ -8,7 +8,7 @@ lines ``Human:`` and ``Assistant:``.
 import re
 from typing import NamedTuple
 
-from tasks.ingest.turns import ASSISTANT, ROLES, SYSTEM, USER, Turn, role_of
+from tasks.ingest.parse_turns import ASSISTANT, ROLES, SYSTEM, USER, Turn, role_of
 
 
 class _Marks(NamedTuple):

@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 
 from tasks.lib.gateway.credentials import redact
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
-from tasks.lib.gateway.wire import HttpExchange
+from tasks.lib.gateway.reply_limits import HttpExchange
 
 MAX_MESSAGE = 500  # characters kept of a provider's message
 MAX_READ = 20_000  # characters of an error that are read; the message follows a traceback

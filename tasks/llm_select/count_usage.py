@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import Any
 
 from tasks.lib.documents.usage import CheckCounts, SlotChoices, Usage, VoteAgreement
-from tasks.lib.gateway.lookup import WithoutAnswer
+from tasks.lib.gateway.journal_lookup import WithoutAnswer
 from tasks.lib.journal.models import CallCost
 from tasks.lib.journal.reader import JournalReader
 from tasks.lib.prompts.geometry import Mode

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 from threadpoolctl import threadpool_limits
 
-from tasks.lib.kmeans import partition, prices, transport
-from tasks.lib.kmeans.transport import Bounds, assign
+from tasks.lib.kmeans import assign_rows, cluster_prices, partition
+from tasks.lib.kmeans.assign_rows import Bounds, assign
 
 most = settings(max_examples=100)
 
@@ -84,7 +84,7 @@ def test_the_prices_prove_that_the_assignment_is_optimal(problem):
 @pytest.mark.slow
 @pytest.mark.parametrize("movable", [1, 32])
 def test_thousands_of_rows_are_assigned_as_well_as_by_the_hungarian_algorithm(movable, monkeypatch):
-    monkeypatch.setattr(transport, "MOVABLE", movable)  # with 1, far too few rows at first
+    monkeypatch.setattr(assign_rows, "MOVABLE", movable)  # with 1, far too few rows at first
     rng = np.random.default_rng(0)
     costs = rng.standard_normal((1500, 12)).astype(np.float32) + np.linspace(0, 2, 12, dtype="f")
     labels, _ = assign(costs, equal(1500, 12), np.zeros(12, np.float32))
@@ -94,7 +94,7 @@ def test_thousands_of_rows_are_assigned_as_well_as_by_the_hungarian_algorithm(mo
 def test_newtons_steps_leave_about_one_row_per_cluster():
     rng = np.random.default_rng(0)
     costs = rng.standard_normal((20_000, 10)).astype(np.float32) + np.linspace(0, 2, 10, dtype="f")
-    labels, _, _ = prices.balance(costs, np.full(10, 2000.0), np.zeros(10, np.float32))
+    labels, _, _ = cluster_prices.balance(costs, np.full(10, 2000.0), np.zeros(10, np.float32))
     assert np.bincount(costs.argmin(axis=1)).max() > 4000
     assert np.abs(np.bincount(labels) - 2000).sum() / 2 <= 10 + 20_000 / 4_000
 

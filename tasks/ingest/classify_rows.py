@@ -7,10 +7,8 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from tasks.ingest import threads
-from tasks.ingest.bounds import ReadLimits, take_sample
+from tasks.ingest import join_messages
 from tasks.ingest.cell_text import comparison_key
-from tasks.ingest.cells import names_of
 from tasks.ingest.columns import (
     SAME_NAMES,
     SAMPLE_ROWS,
@@ -21,9 +19,11 @@ from tasks.ingest.columns import (
 from tasks.ingest.conversation import Which
 from tasks.ingest.encoding import escape_surrogates
 from tasks.ingest.exclusions import Exclusions
+from tasks.ingest.first_cells import names_of
+from tasks.ingest.reshape_hints import check_one_row
 from tasks.ingest.rows import Fault, Row, Rows
 from tasks.ingest.to_record import PoolRecord, to_records
-from tasks.ingest.ways_out import check_one_row
+from tasks.ingest.unpack_limit import ReadLimits, take_sample
 from tasks.lib.core.drops import IngestDrop
 from tasks.lib.core.errors import ParamError, nearest
 from tasks.lib.core.params import PARAMS_FILE, Params
@@ -161,14 +161,14 @@ def _join(
         params: The ingest section.
         where: The file, for errors.
     """
-    if not params.columns and any(map(threads.is_tree, first)):
-        return threads.from_trees(rows), threads.MAPPING
-    links = None if params.columns else threads.find_links(first, params.exclude, where)
+    if not params.columns and any(map(join_messages.is_tree, first)):
+        return join_messages.from_trees(rows), join_messages.MAPPING
+    links = None if params.columns else join_messages.find_links(first, params.exclude, where)
     if links:
-        return threads.from_messages(rows, links), threads.MAPPING
-    exchanges = None if params.columns else threads.find_exchanges(first)
+        return join_messages.from_messages(rows, links), join_messages.MAPPING
+    exchanges = None if params.columns else join_messages.find_exchanges(first)
     if exchanges:
-        return threads.from_exchanges(rows, exchanges), threads.MAPPING
+        return join_messages.from_exchanges(rows, exchanges), join_messages.MAPPING
     return rows, map_columns(first, params.columns, where) if first else SAME_NAMES
 
 

@@ -12,7 +12,7 @@ import psutil
 
 from flows.cli import console
 from flows.cli.diagnosis import Diagnosis, Status
-from flows.proxies import proxied_loopback
+from flows.no_proxy import proxied_loopback
 from flows.services import (
     database_fault,
     http_fault,

@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 
 from flows import services
-from flows.cli import doctor, surroundings
+from flows.cli import doctor, machine_checks
 from flows.cli.diagnosis import Status
 from flows.cli.supervise import supervise
 from flows.dvc import command as dvc
-from flows.proxies import LOOPBACK, proxied_loopback, with_direct_loopback
+from flows.no_proxy import LOOPBACK, proxied_loopback, with_direct_loopback
 from flows.services import database_fault, http_fault
 from flows.tracking.store import tracking_fault
 from tasks.lib.core.errors import DataError
@@ -124,7 +124,7 @@ def test_damage_inside_a_database_is_found(tmp_path):
 
 def found(workspace, word):
     """Return the diagnosis that begins with a word."""
-    return next(d for d in surroundings.surroundings(workspace) if d.what.startswith(word))
+    return next(d for d in machine_checks.surroundings(workspace) if d.what.startswith(word))
 
 
 @pytest.mark.parametrize("kind", ["dead API", "damaged database", "file as home", "read-only"])
@@ -149,7 +149,7 @@ def test_a_run_stops_before_its_work_if_it_cannot_be_orchestrated(kind, tmp_path
     settings = {PREFECT_SERVER_DATABASE_CONNECTION_URL: f"sqlite+aiosqlite:///{path}"}
     settings |= {PREFECT_API_URL: url} if kind == "dead API" else {}
     with temporary_settings(settings), pytest.raises(DataError) as stopped:
-        surroundings.require_surroundings(workspace)
+        machine_checks.require_surroundings(workspace)
     assert "secret-word" not in str(stopped.value)
     assert stopped.value.fix
     assert len(str(stopped.value).splitlines()) == 2
@@ -167,7 +167,7 @@ def test_profiles_of_prefect_that_cannot_be_read_are_one_sentence(content, tmp_p
 def test_too_little_memory_is_a_warning_that_names_the_figures(tmp_path, monkeypatch):
     group = tmp_path / "cgroup"
     group.mkdir()
-    monkeypatch.setattr(surroundings, "CGROUP", group)
+    monkeypatch.setattr(machine_checks, "CGROUP", group)
     (group / "memory.current").write_text("1000000000\n")
     (group / "memory.max").write_text("1250000000\n")
     assert found(tmp_path, "memory")[:2] == (
@@ -175,16 +175,16 @@ def test_too_little_memory_is_a_warning_that_names_the_figures(tmp_path, monkeyp
         "memory: only 0.25 GB free; a run takes about 1 GB",
     )
     (group / "memory.max").write_text("max\n")
-    assert surroundings.free_memory() > 250_000_000
+    assert machine_checks.free_memory() > 250_000_000
     limits = {resource.RLIMIT_AS: (10**7, 10**7)}
     monkeypatch.setattr(resource, "getrlimit", limits.get)
-    assert surroundings.free_memory() == 0
+    assert machine_checks.free_memory() == 0
 
 
 @pytest.mark.parametrize("free", [0, 10**9])
 def test_a_full_disk_is_found(free, tmp_path, monkeypatch):
-    usage = surroundings.shutil.disk_usage(tmp_path)._replace(free=free)
-    monkeypatch.setattr(surroundings.shutil, "disk_usage", lambda _: usage)
+    usage = machine_checks.shutil.disk_usage(tmp_path)._replace(free=free)
+    monkeypatch.setattr(machine_checks.shutil, "disk_usage", lambda _: usage)
     assert found(tmp_path, "disk").status is (Status.WARNING if free else Status.WRONG)
 
 

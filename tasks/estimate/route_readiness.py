@@ -10,11 +10,11 @@ from tasks.estimate.ratings import rating_route
 from tasks.estimate.reach import Listing, ask_listing
 from tasks.lib.core.errors import ParamError, nearest
 from tasks.lib.core.params import PARAMS_FILE, load_section
-from tasks.lib.gateway.context_size import context_size
 from tasks.lib.gateway.deployment_settings import Deployment
 from tasks.lib.gateway.endpoint import Endpoint
 from tasks.lib.gateway.litellm_setup import load_litellm
 from tasks.lib.gateway.local_server_process import CONTEXT_TOKENS
+from tasks.lib.gateway.ollama_context import context_size
 from tasks.lib.gateway.routes import Route, load_chain, load_routes, require_usable
 from tasks.lib.gateway.thinking import max_completion_tokens
 from tasks.llm_select.params import LlmSelect

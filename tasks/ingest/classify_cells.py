@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from tasks.ingest.marks import parse_marks
+from tasks.ingest.parse_turns import ROLE_KEYS, USER, Turn, parse_text, parse_turns, role_in
 from tasks.ingest.rows import Fault
-from tasks.ingest.turns import ROLE_KEYS, USER, Turn, parse_text, parse_turns, role_in
+from tasks.ingest.speaker_marks import parse_marks
 
 MIN_SHARE = 0.5  # of a column's cells must be of one kind
 MIN_LABELS, MIN_REPEATS = 10, 5  # cells in a column of labels, and occurrences of each on average

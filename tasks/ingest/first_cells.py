@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from tasks.ingest.parse_turns import parse_text
 from tasks.ingest.rows import Row
-from tasks.ingest.turns import parse_text
 
 N_CELLS = 50  # examined in each column
 MAX_DEPTH = 3  # of objects inside objects

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Sequence
 
-from tasks.ingest.cell_kinds import is_plain_text, most
-from tasks.ingest.cells import cells_of
+from tasks.ingest.classify_cells import is_plain_text, most
 from tasks.ingest.detect_columns import find_messages
+from tasks.ingest.first_cells import cells_of
 from tasks.ingest.rows import Row
 
 # Words in column names.
