@@ -95,7 +95,7 @@ def test_a_missing_extra_is_named_first(monkeypatch):
     monkeypatch.setattr(section, "EXTRA", ("json", "no_such_trainer"))
     with pytest.raises(ParamError) as caught:
         section.require_ready(values())
-    assert "needs no_such_trainer" in caught.value.what
+    assert "not installed: no_such_trainer" in caught.value.what
     assert ".[train]" in caught.value.fix
 
 
