@@ -173,7 +173,7 @@ def _params(workspace: Path) -> Iterator[Diagnosis]:
 
 def _routes(workspace: Path) -> Iterator[Diagnosis]:
     """Check that the routes in use can judge, and that no other route's model is retired soon."""
-    from tasks.estimate.context import worst_sizes  # noqa: PLC0415
+    from tasks.estimate.longest_prompt import worst_sizes  # noqa: PLC0415
     from tasks.estimate.route_readiness import Readiness  # noqa: PLC0415
 
     try:

@@ -12,8 +12,8 @@ from tasks.lib.documents.receipt import Receipt
 from tasks.lib.documents.traced_answer import TracedAnswer
 from tasks.lib.gateway.journal_lookup import JournalLookup, failed_attempts
 from tasks.lib.gateway.request import NoAnswer, Request
+from tasks.lib.journal.location import journal_place
 from tasks.lib.journal.models import Answer
-from tasks.lib.journal.place import journal_place
 from tasks.lib.journal.reader import JournalReader
 from tasks.llm_select.judge import Judge
 from tasks.llm_select.setup import Setup

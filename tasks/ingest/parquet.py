@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.ingest.columns import check_duplicate_columns
+from tasks.ingest.map_columns import check_duplicate_columns
 from tasks.ingest.rows import Row, Rows
 from tasks.ingest.unpack_limit import ROW_BYTES, ReadBound
 from tasks.lib.core.errors import DataError

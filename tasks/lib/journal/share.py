@@ -12,8 +12,8 @@ from tasks.lib.core.wording import usd_text
 from tasks.lib.journal.database import Database, has_table
 from tasks.lib.journal.legacy import MARK
 from tasks.lib.journal.live_runs import LiveRun
+from tasks.lib.journal.location import KEY, SharedJournal
 from tasks.lib.journal.models import LOST, OPEN, Answer, Call, Settled
-from tasks.lib.journal.place import KEY, SharedJournal
 from tasks.lib.journal.postgres import SharedDatabase
 from tasks.lib.journal.schema import connect_existing, explained, open_shared
 
