@@ -78,7 +78,7 @@ def ready_params(user_workspace: Path, sets: Sequence[str]) -> str:
 def evaluation_workspace(
     user_workspace: Path, sets: Sequence[str]
 ) -> Iterator[EvaluationWorkspace]:
-    """Make the workspace of an evaluation, or update it, and hold its lock.
+    """Create or update the workspace of an evaluation, and hold its lock.
 
     Args:
         user_workspace: The user's workspace; only its state folder is written to.

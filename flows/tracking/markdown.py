@@ -64,7 +64,7 @@ def identity(identity: Identity, run_page: str) -> str:
 
 
 def parameters(graph: Graph, workspace: Path, changes: Sequence[Change]) -> str:
-    """Describe the changes that a run's parameters make, and where its results are."""
+    """Describe a run's parameter changes, and where its results are."""
     changed = "The parameters have the values in params.yaml."
     if changes:
         rows = [tuple(map(plain, (change.key, change.new, change.old))) for change in changes]
