@@ -56,7 +56,7 @@ def identity(identity: Identity, run_page: str) -> str:
     changed = ", with uncommitted changes" if identity.is_dirty else ""
     rows = [
         ("run", identity.run_id),
-        ("MLflow", how_to_open(run_page) if run_page else "not recorded; a later run does it"),
+        ("MLflow", how_to_open(run_page) if run_page else "a later run will record it"),
         ("Git commit", f"{identity.commit}{changed}"),
         ("MD5 of dvc.lock", identity.lock),
     ]

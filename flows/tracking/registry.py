@@ -8,7 +8,7 @@ from flows.tracking.store import Store
 
 PROMPT = "selectllm-criteria"
 MAX_RECORDS = 1000
-"""The most records of a selection that MLflow gets, the best first; more would delay a run."""
+"""How many records of a selection MLflow gets, best first; more would delay a run."""
 CONTEXT = ("system", "turns", "tools")
 
 

@@ -91,9 +91,9 @@ class Store:
 
     @contextmanager
     def optional(self, what: str) -> Iterator[None]:
-        """Let the block write something that not every store can hold; keep the runs if it fails.
+        """Let the block write something that not every store supports; keep the runs if it fails.
 
-        For example, MLflow's file store cannot hold evaluation datasets.
+        For example, MLflow's file store does not support evaluation datasets.
         """
         try:
             yield
