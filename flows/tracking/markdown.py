@@ -51,7 +51,7 @@ def identity(identity: Identity, run_page: str) -> str:
 
     Args:
         identity: The identity of the run.
-        run_page: Its page in MLflow, excluding the server; empty if MLflow could not record it.
+        run_page: Its page, relative to MLflow's server; empty if MLflow could not record it.
     """
     changed = ", with uncommitted changes" if identity.is_dirty else ""
     rows = [
