@@ -21,7 +21,7 @@ from tasks.llm_select.verdicts import Question, ignore
 
 
 def used_answers(root: Path, limit: int) -> list[TracedAnswer]:
-    """Return the answers behind the selection, or an even sample of them; call no model.
+    """Return the answers behind the selection, or a fair sample of them; call no model.
 
     Their questions are rebuilt from params.yaml, the pool and the prompts. An answer that the
     journal lacks is left out. The sample consists of the lowest keys: since keys are hashes, it

@@ -20,7 +20,7 @@ def whitened_facility_location(vectors: Vectors, budget: int, seed: int) -> Rows
 
 
 def whitened(vectors: Vectors) -> Vectors:
-    """Project vectors onto their principal axes, scale the axes to equal deviation, and normalise.
+    """Project vectors onto their principal axes, scale the axes to equal variance, and normalise.
 
     Axes with almost no deviation are left out.
     """

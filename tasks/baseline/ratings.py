@@ -103,8 +103,8 @@ def rate(
 ) -> Ratings | None:
     """Return the ratings of all records, NaN for those without an output.
 
-    Return None, after a warning, if the ratings would be misleading: because the cap was reached
-    before all outputs were rated, or because there are fewer ratings than `budget`. Every answer is
+    Return None, after a warning, if the ratings would be misleading, because either the cap was
+    reached before all outputs were rated, or there are fewer ratings than `budget`. Every answer is
     written to the journal before it is used, and is never paid for again.
 
     Raises:

@@ -91,7 +91,7 @@ def _opened(place: SharedJournal) -> Iterator[tuple[Database | None, SharedDatab
 
 
 def _has_newest_call(own: Database, db: SharedDatabase) -> bool:
-    """Return whether the own journal's newest call is in the database, and so all others are."""
+    """Return whether the database has the journal's newest call, and therefore all of them."""
     names = ", ".join(_SAME_CALL)
     newest = own.execute(f"SELECT {names} FROM calls ORDER BY id DESC LIMIT 1").fetchone()
     query = f"SELECT 1 FROM calls WHERE {' AND '.join(f'{name} = ?' for name in _SAME_CALL)}"
