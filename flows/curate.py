@@ -26,7 +26,7 @@ from flows.cli.supervise import end_with_supervisor
 from flows.cli.used_answers import used_answers
 from flows.dvc import command as dvc
 from flows.dvc import overrides
-from flows.dvc.clean_clone import clean_clone, share
+from flows.dvc.commit_clone import clean_clone, share
 from flows.dvc.run_parameters import as_overrides, own_workspace
 from flows.dvc.workspace import find_workspace, run_lock
 from flows.identity import identify

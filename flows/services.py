@@ -49,7 +49,7 @@ def require_prefect_settings() -> None:
         DataError: A setting is wrong, or Prefect's profiles file cannot be read.
     """
     _require_profiles()
-    with contextlib.redirect_stderr(io.StringIO()) as said:  # all wrong settings, in many words
+    with contextlib.redirect_stderr(io.StringIO()) as said:  # all wrong settings, at length
         from prefect.settings import get_current_settings  # noqa: PLC0415  takes a second
     from pydantic import ValidationError  # noqa: PLC0415
 

@@ -14,7 +14,7 @@ import typer
 from dvc.cli import parse_args
 
 from flows.cli.commands import app
-from tasks.baseline.registry import MethodName
+from tasks.baseline.methods import MethodName
 from tasks.lib.core.params import read_params
 from tasks.measure.summary import HIGHER_IS_BETTER, LOWER_IS_BETTER
 from tests.conftest import PROJECT

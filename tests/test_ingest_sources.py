@@ -17,7 +17,7 @@ from tasks.lib.core.errors import CurationError, DataError, ParamError
 from tasks.lib.core.schemas import INGEST_DROPPED, POOL
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
-from tasks.lib.data_files import FORMATS, PACKED
+from tasks.lib.data_file_names import FORMATS, PACKED
 from tests.ingest_rows import SECTION
 from tests.workspaces import StepWorkspace
 

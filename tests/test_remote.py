@@ -26,7 +26,7 @@ def test_doctor_names_what_is_wrong_with_a_remote_in_one_sentence(toy, tmp_path)
     assert found() == [("OK", "DVC remote storage: it has all outputs")]
     shutil.rmtree(toy.root / ".dvc/cache/files")
     shutil.rmtree(tmp_path / "storage/files")
-    lost = "DVC remote storage: neither it nor this machine has 1 of the outputs"
+    lost = "DVC remote storage: 1 outputs exist neither there nor on this machine"
     assert found() == [("WARNING", lost)]
 
 

@@ -6,8 +6,8 @@ from datetime import date
 
 import pytest
 
-from tasks.estimate.catalog import alternatives, facts_of
-from tasks.estimate.context import Sizes, worst_sizes
+from tasks.estimate.longest_prompt import Sizes, worst_sizes
+from tasks.estimate.model_facts import alternatives, facts_of
 from tasks.estimate.route_readiness import Readiness
 from tasks.lib.core.dvc_yaml import load_yaml
 from tasks.lib.gateway.litellm_setup import load_litellm

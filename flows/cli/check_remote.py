@@ -17,7 +17,7 @@ def remote(workspace: Path) -> Iterator[Diagnosis]:
         fix = f"Start it, or correct its options: `dvc remote modify {found.name} ...`."
         yield Diagnosis(Status.WARNING, f"{place}: it cannot be used: {found.fault}", fix)
     elif found.n_lost:
-        what = f"{place}: neither it nor this machine has {found.n_lost} of the outputs"
+        what = f"{place}: {found.n_lost} outputs exist neither there nor on this machine"
         fix = "Run `dvc push` on the machine that made them, or `dvc repro` here."
         yield Diagnosis(Status.WARNING, what, fix)
     elif found.n_unpushed:

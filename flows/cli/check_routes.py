@@ -42,7 +42,7 @@ class RouteCheck:
             ParamError: A route cannot judge.
         """
         if self._is_needed:
-            from tasks.estimate.context import worst_sizes  # noqa: PLC0415
+            from tasks.estimate.longest_prompt import worst_sizes  # noqa: PLC0415
 
             values = read_params(self._workspace / PARAMS_FILE)
             self._readiness = make_readiness(values)
@@ -56,7 +56,7 @@ class RouteCheck:
             ParamError: A route cannot read even one candidate.
         """
         if stage == JUDGE and self._readiness and self._readiness.has_models:
-            from tasks.estimate.context import exact_sizes  # noqa: PLC0415
+            from tasks.estimate.longest_prompt import exact_sizes  # noqa: PLC0415
             from tasks.estimate.selection import read_setup  # noqa: PLC0415
             from tasks.estimate.tokens_needed import prompt_tokens  # noqa: PLC0415
 

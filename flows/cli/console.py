@@ -105,7 +105,7 @@ def summary(graph: Graph, workspace: Path, address: str) -> None:
     Args:
         graph: The graph.
         workspace: The workspace of the run.
-        address: The page of all runs in MLflow, excluding the server; empty if there is none.
+        address: MLflow's page of all runs, relative to its server; empty if there is none.
     """
     validation = load(graph, workspace, "funnel", ValidationResult)
     usage = load(graph, workspace, "usage", Usage)

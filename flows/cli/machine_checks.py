@@ -107,7 +107,7 @@ def _memory() -> Diagnosis:
 
 
 def free_memory() -> int:
-    """Return the bytes that machine, container and shell still allow this process to use."""
+    """Return the bytes that the machine, container and shell still allow this process to use."""
     limits = [psutil.virtual_memory().available]
     maximum, current = CGROUP / "memory.max", CGROUP / "memory.current"
     if maximum.exists() and (text := maximum.read_text().strip()) != "max":
@@ -155,7 +155,7 @@ def _unwritable(folder: Path) -> str:
 
 
 class PrefectUrls(NamedTuple):
-    """The URL of Prefect's API, empty if each run starts its own server, and of its database."""
+    """The URLs of Prefect's API (empty if each run starts its own server) and of its database."""
 
     api: str
     database: str
@@ -176,6 +176,6 @@ def prefect_urls() -> PrefectUrls:
 
 
 def own_file(url: str, database: str) -> Path | None:
-    """Return the database file of the server that a run starts for itself, if it does."""
+    """Return the database file of the server that a run starts for itself; None if it has none."""
     scheme, _, path = database.partition(":///")
     return Path(path) if not url and scheme.startswith("sqlite") else None

@@ -15,7 +15,9 @@ MAX_EXTRA = 1000  # characters of a record's other columns
 OTHER_CHARS, MIN_CHARS = 53, 20  # of a candidate's line excluding its text, and of its text
 
 AGAIN = "of the offline judge, which answered again because there is no journal"
-NOT_PROVABLE = "not provable: that a provider gave the journal's answers, since none signs them"
+NOT_PROVABLE = (
+    "not provable: that the journal's answers are a provider's, since no provider signs them"
+)
 
 FATES = {
     "selected": "[bold green]selected[/]",

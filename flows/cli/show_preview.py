@@ -69,7 +69,7 @@ class PreviewView:
         _calls(previewed)
         new = sum(call.is_new for asked in previewed.exchanges for call in asked.calls)
         n = sum(len(asked.calls) for asked in previewed.exchanges)
-        known = f"; {n - new} from the journal, paid earlier" if new < n else ""
+        known = f"; {n - new} from the journal, paid for earlier" if new < n else ""
         out.print(
             f"\npaid now: {new} call{'s' if new != 1 else ''}, {usd_text(previewed.new_usd)}{known}"
         )

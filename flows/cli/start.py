@@ -1,6 +1,6 @@
-"""Start a program that imports Prefect; without its check, wrong settings end in a traceback.
+"""Start a program that imports Prefect; wrong settings give an error instead of a traceback.
 
-`python -m flows.cli.start flows.curate --json` runs that module with the other words.
+`python -m flows.cli.start flows.curate --json` runs that module with the remaining arguments.
 """
 
 import runpy

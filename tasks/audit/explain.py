@@ -19,7 +19,7 @@ from tasks.lib.core.schemas import DEDUPE_DROPPED, KNOWN, POOL
 from tasks.lib.core.shown_text import shown_text
 from tasks.lib.core.stage import STATE_DIR
 from tasks.lib.documents.receipt import Receipt
-from tasks.lib.journal.place import journal_place
+from tasks.lib.journal.location import journal_place
 from tasks.lib.journal.reader import JournalReader
 
 

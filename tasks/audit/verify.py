@@ -24,7 +24,7 @@ from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import count_rows, read_table
 from tasks.lib.documents.judgement import read_judgements
 from tasks.lib.documents.usage import Usage
-from tasks.lib.journal.place import Place, journal_place
+from tasks.lib.journal.location import Place, journal_place
 from tasks.lib.journal.reader import JournalReader
 from tasks.llm_select.verdicts import PickMethod
 

@@ -13,7 +13,8 @@ from tasks.choose.order import by_coverage, by_ranks
 from tasks.choose.other_weights import compare_weights
 from tasks.choose.outputs import write_outputs
 from tasks.choose.params import Objective, check
-from tasks.choose.weights import Targets, find_weights, judge_by_targets
+from tasks.choose.targets import Targets, judge_by_targets
+from tasks.choose.weights import find_weights
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.events import log
 from tasks.lib.core.params import PARAMS_FILE, load_budgets, load_seed

@@ -15,7 +15,7 @@ from tasks.lib.core.params import NO_RECORDS, PARAMS_FILE, has_no_records
 from tasks.lib.core.schemas import PROMPTS
 from tasks.lib.core.tables import read_table
 from tasks.lib.kmeans.partition import Rows
-from tasks.lib.prompts.geometry import GeometryParams, Mode
+from tasks.lib.prompts.prompt_size import GeometryParams, Mode
 
 KEY = "cluster.earlier_prompts"
 

@@ -21,7 +21,7 @@ class VectorBatch(NamedTuple):
     Attributes:
         rows: int64, shape (n,), the row of each vector's text.
         vectors: float32, shape (n, d), unit norm.
-        n_full: The number of texts that fill the model's window, so the rest may be unread.
+        n_full: The number of texts that fill the model's window, and so may have been cut off.
     """
 
     rows: NDArray[np.int64]

@@ -18,8 +18,8 @@ from tasks.lib.gateway.prompt_fence import parse_block
 from tasks.lib.gateway.request import Messages, NoAnswer, Request
 from tasks.lib.gateway.routes import Route, require_usable
 from tasks.lib.journal.journal import Journal
+from tasks.lib.journal.location import Place, journal_place
 from tasks.lib.journal.models import ANSWER, Answer
-from tasks.lib.journal.place import Place, journal_place
 from tasks.llm_select.judge import Judge
 from tasks.llm_select.params import selection_name
 from tasks.llm_select.setup import Setup

@@ -26,7 +26,7 @@ Record: TypeAlias = Mapping[str, Any]
 """One row of `tasks.lib.core.schemas.SELECTED`."""
 
 HALF_PAIRS = "backslashreplace"
-"""Write half surrogate pairs, which a pool column may contain, as JSON escapes."""
+"""Write lone surrogates, which a pool column may contain, as JSON escapes."""
 BATCH_ROWS = 8192  # of the selection in memory at a time
 PROVENANCE_FIELDS = ("source", *(name for name in SELECTED.names if name not in POOL.names))
 CSV_COLUMNS = (

@@ -9,17 +9,17 @@ from pydantic_core import PydanticCustomError
 
 from tasks.ingest import join_messages
 from tasks.ingest.cell_text import comparison_key
-from tasks.ingest.columns import (
+from tasks.ingest.conversation import Which
+from tasks.ingest.encoding import escape_surrogates
+from tasks.ingest.exclusions import Exclusions
+from tasks.ingest.first_cells import names_of
+from tasks.ingest.map_columns import (
     SAME_NAMES,
     SAMPLE_ROWS,
     ColumnMapping,
     list_names,
     map_columns,
 )
-from tasks.ingest.conversation import Which
-from tasks.ingest.encoding import escape_surrogates
-from tasks.ingest.exclusions import Exclusions
-from tasks.ingest.first_cells import names_of
 from tasks.ingest.reshape_hints import check_one_row
 from tasks.ingest.rows import Fault, Row, Rows
 from tasks.ingest.to_record import PoolRecord, to_records

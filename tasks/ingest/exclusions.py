@@ -6,9 +6,9 @@ from itertools import chain
 from typing import NamedTuple
 
 from tasks.ingest.cell_text import comparison_key
-from tasks.ingest.columns import SAMPLE_ROWS, map_columns, read_cell
 from tasks.ingest.detect_columns import detect
 from tasks.ingest.first_cells import names_of
+from tasks.ingest.map_columns import SAMPLE_ROWS, map_columns, read_cell
 from tasks.ingest.rows import Fault, Row, Rows
 from tasks.ingest.to_record import PoolRecord, to_records
 from tasks.ingest.unpack_limit import ReadLimits, take_sample

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from tasks.ingest.readers import SET_SOURCE
 from tasks.lib.core.errors import DataError, nearest
 from tasks.lib.core.events import log
-from tasks.lib.data_files import ZIP, check_splits, is_data_file
+from tasks.lib.data_file_names import ZIP, check_splits, is_data_file
 
 LINE_BITS = 40  # the low bits of a row's number give its line, the higher bits its file
 MAX_NAMES = 5

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 from tasks.ingest.cell_text import as_text
 from tasks.ingest.column_warnings import THREADS, recurs
-from tasks.ingest.columns import ColumnMapping
 from tasks.ingest.detect_columns import detect, plain_name
 from tasks.ingest.first_cells import names_of
+from tasks.ingest.map_columns import ColumnMapping
 from tasks.ingest.parse_turns import ASSISTANT, ROLES, SYSTEM, USER, role_of
 from tasks.ingest.rows import Fault, Row, Rows
 from tasks.lib.core.errors import DataError

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from tasks.ingest.cell_text import as_text, json_of
-from tasks.ingest.columns import ColumnMapping, other_cells, read_cell
 from tasks.ingest.conversation import Exchange, Which, exchanges
 from tasks.ingest.detect_columns import plain_name
+from tasks.ingest.map_columns import ColumnMapping, other_cells, read_cell
 from tasks.ingest.message_parts import content_text
 from tasks.ingest.parse_turns import SYSTEM, USER, Turn, parse_text, parse_turns
 from tasks.ingest.question_lists import join_questions, with_choices

@@ -1,7 +1,7 @@
 """Read one file of the source, in any known format and compression.
 
 To add a format, write a reader in a new module, and add its suffix to `READERS` and to `FORMATS` in
-tasks/lib/data_files.py.
+tasks/lib/data_file_names.py.
 """
 
 import io
@@ -21,7 +21,7 @@ from tasks.ingest.unpack import open_file
 from tasks.ingest.unpack_limit import ROW_BYTES, ReadBound
 from tasks.lib.core.errors import CurationError, DataError
 from tasks.lib.core.inputs import Version, changed
-from tasks.lib.data_files import check_format, data_suffix
+from tasks.lib.data_file_names import check_format, data_suffix
 
 SET_SOURCE = "Set ingest.source in params.yaml, or with -S ingest.source=FILE."
 CONVERT = {

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from tasks.ingest.classify_rows import Ingest, KeptRow, classify_rows
-from tasks.ingest.columns import check_chosen_columns
 from tasks.ingest.dialect import check_table_keys
 from tasks.ingest.dvc_dataset import SCHEME, find_dataset, get_dataset
 from tasks.ingest.exclusions import Exclusions, find_exclusions
 from tasks.ingest.files import SourceFiles, list_files
+from tasks.ingest.map_columns import check_chosen_columns
 from tasks.ingest.named_files import (
     NamedFile,
     check_named_file,

@@ -8,8 +8,8 @@ from math import ceil
 
 from tasks.ingest.cell_text import to_json
 from tasks.ingest.classify_rows import DroppedRow
-from tasks.ingest.columns import choose_column
 from tasks.ingest.encoding import how_to_convert
+from tasks.ingest.map_columns import choose_column
 from tasks.ingest.readers import SET_SOURCE
 from tasks.ingest.reshape_hints import jq
 from tasks.ingest.rows import Row

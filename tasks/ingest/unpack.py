@@ -15,7 +15,7 @@ import pyarrow as pa
 from tasks.ingest.encoding import HEAD_BYTES
 from tasks.ingest.unpack_limit import LINE_BYTES, VALUE_BYTES, ReadBound
 from tasks.lib.core.errors import DataError
-from tasks.lib.data_files import ZIP
+from tasks.lib.data_file_names import ZIP
 
 
 class Compression(NamedTuple):

@@ -1,4 +1,4 @@
-"""Send a question to the routes in turn, in halves if it is too long."""
+"""Send a question to the routes in turn, and split it in half if it is too long."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

@@ -9,7 +9,7 @@ from tasks.lib.documents.usage import CheckCounts, SlotChoices, Usage, VoteAgree
 from tasks.lib.gateway.journal_lookup import WithoutAnswer
 from tasks.lib.journal.models import CallCost
 from tasks.lib.journal.reader import JournalReader
-from tasks.lib.prompts.geometry import Mode
+from tasks.lib.prompts.prompt_size import Mode
 from tasks.llm_select.position_bias import Agreement, PositionBias
 from tasks.llm_select.setup import Setup
 from tasks.llm_select.verdicts import JudgedPrompt, PickMethod, Question, UsedAnswer, Verdict

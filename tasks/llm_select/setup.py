@@ -13,7 +13,7 @@ from tasks.lib.documents.clusters import Clusters
 from tasks.lib.gateway.ollama_context import with_contexts
 from tasks.lib.gateway.routes import Route, load_chain
 from tasks.lib.pool_columns import read_columns, read_weights
-from tasks.lib.prompts.geometry import Mode, check_budgets
+from tasks.lib.prompts.prompt_size import Mode, check_budgets
 from tasks.lib.prompts.share_budget import Take
 from tasks.llm_select.attention_checks import plan_checks
 from tasks.llm_select.candidates import Candidates

@@ -32,7 +32,7 @@ REASONS = {
     "not_text": "an instruction that is not text",
     "media": "an image, audio or video in the request",
     "nul": "text with a NUL character",
-    "lone_surrogate": "text with half a character",
+    "lone_surrogate": "text with a lone surrogate (half a character)",
     "too_long": "longer than ingest.max_field_chars",
     "held_out": "the same or nearly the same as a record in ingest.decontaminate",
     "near": "nearly the same as another record",

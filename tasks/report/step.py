@@ -108,7 +108,7 @@ def work(stage: Stage) -> None:
     """Read the outputs of the earlier stages, and write the page."""
     params, seed = check(stage.values), load_seed(stage.values)
     page = report(_read(stage), params, seed)
-    content = page.encode(errors="backslashreplace")  # a column may contain half surrogate pairs
+    content = page.encode(errors="backslashreplace")  # a column may contain lone surrogates
     stage.out("report/index.html").write_bytes(content)
     log.info("report: wrote one page (%.1f MB)", len(content) / 1e6)
 

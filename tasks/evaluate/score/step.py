@@ -57,7 +57,7 @@ class Bootstraps(NamedTuple):
 
 
 def work(stage: Stage) -> None:
-    """Write the figures of every arm, as a document and as a page, and the answers."""
+    """Write every arm's figures as a document and as a page, and write the answers."""
     params, seed = check(stage.values), load_seed(stage.values)
     questions = read_table(stage.dep("questions/questions.parquet"), QUESTIONS).to_pylist()
     models = rows_of_models(read_table(stage.dep("tune/answers.parquet"), ANSWERS))

@@ -1,4 +1,4 @@
-"""Ask many questions at once, but the first one alone, so a wrong key is refused only once."""
+"""Send one question alone, so a wrong key is refused only once, then the others concurrently."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable

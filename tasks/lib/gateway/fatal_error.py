@@ -8,7 +8,7 @@ from tasks.lib.gateway.deployment_settings import Deployment
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
 from tasks.lib.gateway.prices import FLEX
 from tasks.lib.gateway.routes import Route
-from tasks.lib.journal.place import Place
+from tasks.lib.journal.location import Place
 
 FATAL = (
     ErrorKind.AUTHENTICATION,

@@ -34,6 +34,6 @@ def impossible_usage(reply: Reply, messages: Messages, most: CallCost) -> str:
 
 
 def _is_too_few(n_tokens: int, text: str) -> bool:
-    """Return whether a text needs more tokens than this with any tokenizer."""
+    """Return whether every tokenizer would give more tokens for a text."""
     n_bytes = len(text.encode(errors="replace"))
     return n_tokens * BYTES_PER_TOKEN < n_bytes and n_tokens < fewest_tokens(text[:COUNTED_CHARS])

@@ -19,7 +19,7 @@ MAX_PARTS = 5000
 """Objects and lists in a JSON body; LiteLLM takes half a millisecond over each unusable one."""
 MAX_DEPTH = 64
 MAX_FIELD = 500
-"""Characters of a text at the top level of a reply, such as the name of its model."""
+"""Characters in a top-level text of a reply, such as the model's name."""
 ENCODING = "gzip"
 MAX_COUNT = 2**53
 """Tokens; a higher number cannot be a count, and does not fit into the journal."""
@@ -148,7 +148,7 @@ def _may_count(value: Any) -> bool:
 
 
 def _counts(value: Any, name: str = "") -> Iterator[Any]:
-    """Yield the numbers of tokens in a usage, whatever they are."""
+    """Yield the token counts in a usage, whatever their types."""
     if isinstance(value, dict):
         for key, part in value.items():
             yield from _counts(part, key)

@@ -1,4 +1,4 @@
-"""Unify words, numbers and signs that can be written in several ways with the same meaning."""
+"""Unify contractions, units, signs and accents that can be written in several ways."""
 
 import re
 import unicodedata
@@ -32,25 +32,6 @@ _LETTERS = str.maketrans(
     | {chr(zero + n): str(n) for zero in (0x660, 0x6F0, 0x966) for n in range(10)}
 )
 
-_AMERICAN = [
-    (re.compile(pattern), spelling)
-    for pattern, spelling in (
-        (r"(?<=\w{3})our(?=(?:s|ed|ing|ite|ites|ful|able|er|ers|less|hood|ly)?$)", "or"),
-        (r"(?<=\w\w[bt])re(?=s?$)", "er"),
-        (r"(?<=\w{3})is(?=(?:e|es|ed|er|ers|ing|ation|ations)$)", "iz"),
-        (r"(?<=al)ys(?=(?:e|es|ed|er|ers|ing)$)", "yz"),
-        (r"([aeiou]\w*[^aeiou][ae])ll(?=(?:ed|ing|er|ers|or|ors)$)", r"\1l"),
-        (r"(?<=[fct]e)nce(?=s?$)", "nse"),
-        (r"(?<=og)ue(?=s?$)", ""),
-        (r"[ao]e(?=\w{3})", "e"),
-        (r"^grey", "gray"),
-        (r"^aluminium$", "aluminum"),
-        (r"^programme", "program"),
-        (r"^scept", "skept"),
-        (r"(?<=dg)ement", "ment"),
-    )
-]
-
 
 def in_full(instruction: str) -> str:
     """Expand the contractions in a normalised instruction, and spell each sign in one way.
@@ -80,13 +61,6 @@ def bare(text: str) -> str:
         return text
     letters = _ACCENT.sub("", unicodedata.normalize("NFD", text))
     return unicodedata.normalize("NFC", letters).translate(_LETTERS)
-
-
-def american(word: str) -> str:
-    """Return the American spelling of an English word in lower case."""
-    for pattern, spelling in _AMERICAN:
-        word = pattern.sub(spelling, word)
-    return word
 
 
 def _digits(match: re.Match[str]) -> str:

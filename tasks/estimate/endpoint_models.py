@@ -31,7 +31,7 @@ ADDRESSES = {
     "openai": ("OPENAI_BASE_URL", "https://api.openai.com/v1"),
     "openrouter": ("OPENROUTER_API_BASE", "https://openrouter.ai/api/v1"),
 }
-"""By provider, the variable with its address, and its usual address, if LiteLLM knows neither."""
+"""By provider: the variable that overrides its address, and its usual address."""
 KEY_HEADERS = {"anthropic": "x-api-key", "gemini": "x-goog-api-key", "azure": "api-key"}
 """The header in which a provider expects the key, if it is not Authorization."""
 

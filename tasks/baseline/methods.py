@@ -6,9 +6,17 @@ from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
-from tasks.baseline import by_coverage, by_density, by_score, by_text, by_vector, in_prompts
+from tasks.baseline import (
+    by_coverage,
+    by_density,
+    by_quality_and_diversity,
+    by_score,
+    by_text,
+    by_vector,
+    in_prompts,
+)
 from tasks.baseline.by_score import Score, Scores
-from tasks.lib.prompts.geometry import Mode
+from tasks.lib.prompts.prompt_size import Mode
 from tasks.lib.similarity.cosine import Rows, Vectors
 from tasks.lib.similarity.selections import MethodSelection
 
@@ -128,8 +136,8 @@ METHODS: Mapping[MethodName, BaselineMethod] = {
         lambda p, budget, seed: by_coverage.novelselect(p.vectors, budget, seed),
         max_pairs=40_000_000,
     ),
-    MethodName.QDIT: _by_judge(by_coverage.qdit),
-    MethodName.DEITA: _by_judge(by_coverage.deita),
+    MethodName.QDIT: _by_judge(by_quality_and_diversity.qdit),
+    MethodName.DEITA: _by_judge(by_quality_and_diversity.deita),
     MethodName.MEDOIDS: BaselineMethod(
         lambda p, budget, seed: by_density.medoids(p.vectors, budget, seed), max_pairs=500_000_000
     ),

@@ -11,7 +11,7 @@ from tasks.lib.core.params import load_section
 from tasks.lib.gateway.ollama_context import CHARS_PER_TOKEN
 from tasks.lib.gateway.request import Messages
 from tasks.lib.gateway.token_count import FEWEST_SHARE, fewest_tokens
-from tasks.lib.prompts.geometry import GeometryParams
+from tasks.lib.prompts.prompt_size import GeometryParams
 from tasks.llm_select.params import LlmSelect
 from tasks.llm_select.prompt import read_prompt
 from tasks.llm_select.setup import Setup

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.dedupe.references import References, find_repeated
+from tasks.dedupe.held_out_duplicates import References, find_repeated
 from tasks.dedupe.step import work
 from tasks.lib.core.schemas import ANNOTATED, DEDUPE_DROPPED, HELD_OUT, KNOWN, POOL, UNIQUE
 from tasks.lib.core.stage import Stage

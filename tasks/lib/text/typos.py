@@ -8,8 +8,8 @@ from importlib.resources import files
 
 from rapidfuzz.distance import OSA
 
+from tasks.lib.text.american import american
 from tasks.lib.text.language import DICTIONARIES, language_of
-from tasks.lib.text.notation import american
 
 MIN_LETTERS = 5
 MIN_SHARE = 0.5  # of the words in a text; below it, the text may be in another language

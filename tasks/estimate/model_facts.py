@@ -31,7 +31,7 @@ class ModelFacts(NamedTuple):
 
 
 def facts_of(deployment: Deployment, litellm: Any) -> ModelFacts:
-    """Return what the map says about a deployment's model; nothing for a user's own server.
+    """Return what the map says about a deployment's model; empty for a user's own server.
 
     If all dated versions of an undated name have an end date, the name ends with the last of them.
     """

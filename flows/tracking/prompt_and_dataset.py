@@ -8,7 +8,7 @@ from flows.tracking.store import Store
 
 PROMPT = "selectllm-criteria"
 MAX_RECORDS = 1000
-"""The most records of a selection that MLflow gets, the best first; more would delay a run."""
+"""How many records of a selection MLflow gets, best first; more would delay a run."""
 CONTEXT = ("system", "turns", "tools")
 
 
@@ -36,7 +36,7 @@ def register_prompt(store: Store, run_id: str, path: Path) -> dict[str, Any]:
 
 
 def write_dataset(store: Store, run_id: str, selection: Path, digest: str) -> None:
-    """Write a selection as an evaluation dataset, unless it exists, and record its name in the run.
+    """Write a selection as an evaluation dataset if it is new, and record its name in the run.
 
     Args:
         store: The open store.

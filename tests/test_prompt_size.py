@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tasks.choose.order import JudgedRecords, by_ranks
 from tasks.cluster.step import Cluster, check, cluster
 from tasks.lib.core.errors import ParamError
-from tasks.lib.prompts.geometry import Geometry, Mode, check_budgets, check_fit
+from tasks.lib.prompts.prompt_size import Geometry, Mode, check_budgets, check_fit
 from tests.pools import unit_vectors
 
 DOLLY = 14_776  # records of Dolly that are left after dedupe

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from flows.dvc.clean_clone import clean_clone
+from flows.dvc.commit_clone import clean_clone
 from flows.identity import read_identity
 from tasks.lib.core.errors import CurationError
 from tests.test_run_parameters import call
