@@ -1,19 +1,25 @@
 """Many questions at once: the first call alone, a clean stop, and nothing left running."""
 
 import asyncio
+import threading
 import time
+from collections import Counter
+from contextlib import AsyncExitStack
 
 import pytest
 
 from tasks.lib.gateway import concurrency
-from tasks.lib.gateway.concurrency import RampUp, StopRun, TaskPool
+from tasks.lib.gateway.concurrency import ConcurrencyLimit, StopRun, TaskPool
+from tasks.llm_select.verdicts import PickMethod
+from tests.fake_provider import honest
+from tests.judge_desk import questions
 
 
 def pool(ask, *, limit=4, advance=lambda: None, stopping=None):
     return TaskPool(ask, limit=limit, advance=advance, stopping=stopping or asyncio.Event())
 
 
-def through(ramp_up, n_calls, *, hold_s=0.0, fails=()):
+def through(limit, n_calls, *, hold_s=0.0, fails=()):
     """Return how many calls were running when each call began, including itself."""
 
     async def run():
@@ -21,12 +27,12 @@ def through(ramp_up, n_calls, *, hold_s=0.0, fails=()):
 
         async def call(i):
             nonlocal n_inside
-            async with ramp_up.place():
+            async with limit.place():
                 n_inside += 1
                 seen.append(n_inside)
                 await asyncio.sleep(hold_s)
                 if i not in fails:
-                    ramp_up.succeeded(hold_s)
+                    limit.succeeded(hold_s)
                 n_inside -= 1
 
         await asyncio.gather(*(call(i) for i in range(n_calls)))
@@ -36,37 +42,128 @@ def through(ramp_up, n_calls, *, hold_s=0.0, fails=()):
 
 
 def test_calls_run_one_by_one_until_a_call_succeeds():
-    seen = through(RampUp(8), 20, hold_s=0.01, fails=range(5))
+    seen = through(ConcurrencyLimit(8, 60.0), 20, hold_s=0.01, fails=range(5))
     assert seen[:6] == [1] * 6
     assert max(seen) > 1
 
 
 def test_after_a_success_the_allowed_number_of_calls_run_at_once():
-    assert max(through(RampUp(8), 60, hold_s=0.02)) == 8
-    assert max(through(RampUp(1), 5, hold_s=0.001)) == 1
+    assert max(through(ConcurrencyLimit(8, 60.0), 60, hold_s=0.02)) == 8
+    assert max(through(ConcurrencyLimit(1, 60.0), 5, hold_s=0.001)) == 1
 
 
 def test_without_a_success_calls_never_overlap():
-    assert max(through(RampUp(64), 30, hold_s=0.001, fails=range(30))) == 1
+    assert max(through(ConcurrencyLimit(64, 60.0), 30, hold_s=0.001, fails=range(30))) == 1
 
 
 def test_the_first_calls_are_spread_over_the_duration_of_one_call():
     async def run():
-        ramp_up, came = RampUp(10), []
+        limit, came = ConcurrencyLimit(10, 60.0), []
 
         async def call():
-            async with ramp_up.place():
+            async with limit.place():
                 came.append(time.monotonic())
                 await asyncio.sleep(0.5)
 
-        async with ramp_up.place():
+        async with limit.place():
             pass
-        ramp_up.succeeded(0.3)
+        limit.succeeded(0.3)
         await asyncio.gather(*(call() for _ in range(10)))
         return came
 
     came = asyncio.run(run())
     assert 0.15 < came[9] - came[0] < 10
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Return a clock of the limits that only the test moves."""
+
+    class Clock:
+        now_s = 1000.0
+
+        def monotonic(self):
+            return self.now_s
+
+    monkeypatch.setattr(concurrency, "time", clock := Clock())
+    return clock
+
+
+async def count_places(limit, most=100):
+    """Return how many calls may run at once."""
+    async with AsyncExitStack() as held:
+        for n in range(most):
+            try:
+                async with asyncio.timeout(0.05):
+                    await held.enter_async_context(limit.place())
+            except TimeoutError:
+                return n
+    return most
+
+
+@pytest.mark.parametrize(
+    ("n_in_time", "n_late", "n_places"),
+    [(9, 9, 16), (9, 10, 4), (2, 14, 1), (0, 3, 1), (30, 31, 15), (40, 41, 16)],
+)
+def test_if_most_calls_time_out_only_so_many_run_as_the_server_can_answer_in_time(
+    clock, n_in_time, n_late, n_places
+):
+    async def run():
+        limit = ConcurrencyLimit(16, 60.0)
+        began_s = clock.now_s
+        async with AsyncExitStack() as held:
+            await held.enter_async_context(limit.place())
+            limit.succeeded(0.0)
+            for _ in range(15):
+                await held.enter_async_context(limit.place())
+            clock.now_s += 1
+            for _ in range(n_in_time - 1):
+                limit.succeeded(50.0)
+            lowered = [limit.timed_out(began_s) for _ in range(n_late)]
+            clock.now_s += 1
+            if n_places < 16:  # these were sent before it was lowered
+                lowered += [limit.timed_out(began_s) for _ in range(9)]
+        assert [n for n in lowered if n] == ([n_places] if n_places < 16 else [])
+        assert await count_places(limit) == n_places
+        for _ in range(20):
+            limit.succeeded(31.0)
+        assert await count_places(limit) == n_places
+        for _ in range(20):
+            limit.succeeded(29.0)
+        assert await count_places(limit) == 16
+
+    asyncio.run(run())
+
+
+def test_what_happened_before_the_last_time_limit_does_not_count(clock):
+    async def run():
+        limit = ConcurrencyLimit(4, 60.0)
+        limit.succeeded(0.0)
+        while await count_places(limit) < 4:
+            await asyncio.sleep(0)
+        for _ in range(500):
+            limit.succeeded(1.0)
+        assert limit.timed_out(clock.now_s) is None
+        clock.now_s += 61
+        assert limit.timed_out(clock.now_s) == 1
+
+    asyncio.run(run())
+
+
+@pytest.mark.slow
+def test_a_server_with_one_slot_is_not_asked_more_than_it_can_answer(provider, put, book, caplog):
+    slot = threading.Lock()
+
+    def queued(call):
+        with slot:
+            time.sleep(0.05)
+        return honest(call)
+
+    provider.script(*[queued] * 200)
+    verdicts = put(provider.deployment(), questions(48), concurrency=48, timeout_s=0.9)
+    assert [verdict.methods for verdict in verdicts] == [(PickMethod.LLM,)] * 48
+    assert "most calls take longer than timeout_s" in caplog.text
+    assert Counter(book())["timeout"] < 96  # fewer than two for each question
 
 
 def test_answers_come_in_the_order_of_their_questions():
