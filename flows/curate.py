@@ -32,14 +32,14 @@ from flows.dvc.workspace import find_workspace, run_lock
 from flows.identity import identify
 from flows.lost_runs import claim
 from flows.lost_server import end_with_own_server
-from flows.pages import announce_failure, announce_results, publish, publish_results
+from flows.prefect_pages import announce_failure, announce_results, publish, publish_results
 from flows.stage_task import Done, Run, stage_task
 from flows.tracking import markdown
 from flows.tracking.log_run import EndedRun, log_run
 from flows.tracking.store import prepare
 from tasks.lib.core.dvc_yaml import Graph, StageSpec, read_graph
 from tasks.lib.core.errors import CAPPED, INTERRUPTED, CurationError, DataError, VariantFailed
-from tasks.lib.core.wording import visible_line
+from tasks.lib.core.format_text import visible_line
 
 PARTIAL = "Partial"
 

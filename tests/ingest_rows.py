@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from tasks.ingest.classify_rows import Ingest, KeptRow, classify_rows
-from tasks.ingest.files import list_files
 from tasks.ingest.readers import ReadOptions, read_rows
 from tasks.ingest.rows import Rows
+from tasks.ingest.source_files import list_files
 from tasks.ingest.unpack_limit import ReadBound, ReadLimits
 
 SECTION = {

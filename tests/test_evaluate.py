@@ -18,16 +18,16 @@ from tasks.evaluate import params as section
 from tasks.evaluate.plan import Pace, run_seconds, visible_difference
 from tasks.evaluate.score.answers import rows_of_models, score_arms
 from tasks.evaluate.score.bootstrap import NestedBootstrap, Ratio
-from tasks.evaluate.score.duels import duel, length_controlled, wins
 from tasks.evaluate.score.page import page
 from tasks.evaluate.score.step import JudgedArms, evaluate
+from tasks.evaluate.score.win_rate import duel, length_controlled, wins
 from tasks.evaluate.tables import ANSWERS
-from tasks.evaluate.tune.arms import ArmRun, Sources, arm_runs
 from tasks.evaluate.tune.language_model import Machine, load_model
 from tasks.evaluate.tune.prompts import AskedQuestion, messages, require_chat_template, tokenize
 from tasks.evaluate.tune.setup import TuningSetup
 from tasks.evaluate.tune.step import is_done
 from tasks.evaluate.tune.store import EvaluationStore, result_key
+from tasks.evaluate.tune.training_runs import ArmRun, Sources, arm_runs
 from tasks.lib.core.dvc_yaml import read_graph
 from tasks.lib.core.errors import Busy, DataError, ParamError
 from tasks.lib.core.params import read_params

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.ingest.files import list_files
 from tasks.ingest.readers import READERS
+from tasks.ingest.source_files import list_files
 from tasks.ingest.step import check, work
 from tasks.ingest.unpack import COMPRESSIONS
 from tasks.lib.core.errors import CurationError, DataError, ParamError

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from flows import services
+from flows import service_checks
 from flows.cli import doctor, machine_checks
 from flows.cli.diagnosis import Status
 from flows.cli.supervise import supervise
 from flows.dvc import command as dvc
 from flows.no_proxy import LOOPBACK, proxied_loopback, with_direct_loopback
-from flows.services import database_fault, http_fault
+from flows.service_checks import database_fault, http_fault
 from flows.tracking.store import tracking_fault
 from tasks.lib.core.errors import DataError
 from tests.workspaces import PROJECT, free_port
@@ -91,7 +91,7 @@ UNUSABLE = {
 def test_a_store_that_cannot_be_used_is_found_within_seconds(uri, tmp_path, monkeypatch):
     (tmp_path / "damaged.db").write_bytes(b"no database" * 100)
     if "silent" in uri:
-        monkeypatch.setattr(services, "PATIENCE_S", 0.1)
+        monkeypatch.setattr(service_checks, "PATIENCE_S", 0.1)
     with listening() as silent:
         names = {"closed": free_port(), "silent": silent, "damaged": tmp_path / "damaged.db"}
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.format(**names))
@@ -161,7 +161,7 @@ def test_profiles_of_prefect_that_cannot_be_read_are_one_sentence(content, tmp_p
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
     assert found(tmp_path, "Prefect").status is Status.WRONG
     with pytest.raises(DataError, match=r"profiles\.toml"):
-        services.require_prefect_settings()
+        service_checks.require_prefect_settings()
 
 
 def test_too_little_memory_is_a_warning_that_names_the_figures(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ import mlflow
 import pytest
 from prefect.client.schemas.objects import State
 
-from flows.services import database_fault
+from flows.service_checks import database_fault
 from flows.stage_task import Done, Run
 from flows.tracking import store
 from flows.tracking.log_run import EndedRun, log_run

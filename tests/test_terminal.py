@@ -19,7 +19,7 @@ from tasks.audit.verify import NotRebuilt, Proof
 from tasks.estimate.route_readiness import RouteFinding
 from tasks.lib.core.errors import ParamError, StageFailed
 from tasks.lib.core.events import EventLog, Events, VisibleFormatter, read_events
-from tasks.lib.core.wording import visible, visible_json
+from tasks.lib.core.format_text import visible, visible_json
 
 COLOUR, LINK = "\x1b[31mred", "\x1b]8;;http://evil.example\x07link\x1b]8;;\x07"
 HIDDEN = "\rover\x9b2J\x00\x7f\u202etxt\u2066\u200b\ufeff\xad\u2028\U000e0041\u3164\udcff"

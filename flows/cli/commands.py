@@ -12,7 +12,7 @@ from flows.cli.journal import journal
 from flows.cli.next_run import read_next_run
 from flows.cli.shared_options import AsJson, Interruptible, Override, show_version
 from flows.dvc.workspace import find_workspace, run_lock
-from flows.services import require_prefect_settings
+from flows.service_checks import require_prefect_settings
 from tasks.lib.core.errors import CAPPED, INTERRUPTED, CurationError
 
 app = typer.Typer(

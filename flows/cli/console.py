@@ -20,8 +20,8 @@ from flows.tracking.leading_metrics import LeadingMetric, leading
 from flows.tracking.store import how_to_open
 from tasks.lib.core.dvc_yaml import Graph
 from tasks.lib.core.errors import CurationError
+from tasks.lib.core.format_text import visible, visible_json
 from tasks.lib.core.stage import STATE_DIR
-from tasks.lib.core.wording import visible, visible_json
 from tasks.lib.documents.document import Document
 from tasks.lib.documents.labels import FUNNEL, metric_name
 from tasks.lib.documents.metrics import Metrics

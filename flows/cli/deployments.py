@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from flows.cli.diagnosis import Diagnosis, Status
 from flows.cli.machine_checks import prefect_urls
-from flows.services import http_fault
+from flows.service_checks import http_fault
 from tasks.lib.core.errors import DataError
 
 TAG = "selectllm"  # in prefect.yaml

@@ -20,7 +20,7 @@ from flows.cli.machine_checks import shared_journal, surroundings
 from flows.dvc import command as dvc
 from flows.dvc import overrides
 from flows.dvc.workspace import find_workspace
-from flows.services import database_fault
+from flows.service_checks import database_fault
 from flows.tracking.store import UNLOCK, tracking_fault, tracking_uri
 from tasks.lib.core.errors import CurationError
 from tasks.lib.core.hiding import hide

@@ -10,7 +10,7 @@ from flows.cli.diagnosis import Diagnosis, Status
 from flows.cli.machine_checks import own_file, prefect_urls
 from flows.dvc.workspace import run_lock
 from flows.identity import LOCK_TAG, Identity, flow_run_file, lock_hash, read_identity
-from flows.services import http_fault
+from flows.service_checks import http_fault
 from flows.tracking.store import read_tags, tracking_fault
 from flows.tracking.unrecorded import kept_folders
 from tasks.lib.core.errors import CurationError, DataError

@@ -13,7 +13,7 @@ import psutil
 from flows.cli import console
 from flows.cli.diagnosis import Diagnosis, Status
 from flows.no_proxy import proxied_loopback
-from flows.services import (
+from flows.service_checks import (
     database_fault,
     http_fault,
     port_fault,

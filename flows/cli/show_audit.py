@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.cli.console import err, out
-from tasks.lib.core.wording import truncate, usd_text, visible, visible_line
+from tasks.lib.core.format_text import truncate, usd_text, visible, visible_line
 
 MAX_EXTRA = 1000  # characters of a record's other columns
 OTHER_CHARS, MIN_CHARS = 53, 20  # of a candidate's line excluding its text, and of its text

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from flows.cli.console import err, out
-from tasks.lib.core.wording import usd_text
+from tasks.lib.core.format_text import usd_text
 
 if TYPE_CHECKING:
     from tasks.estimate.tokens_needed import Workload

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from flows.cli.console import err, out
 from flows.cli.show_cost import span, time_text
+from tasks.lib.core.format_text import truncate, usd_text, visible
 from tasks.lib.core.shown_text import shorten
-from tasks.lib.core.wording import truncate, usd_text, visible
 
 if TYPE_CHECKING:
     from tasks.estimate.preview import Preview, PreviewCall, PreviewedRequest

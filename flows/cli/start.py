@@ -7,7 +7,7 @@ import runpy
 import sys
 
 from flows.cli import console
-from flows.services import require_prefect_settings
+from flows.service_checks import require_prefect_settings
 from tasks.lib.core.errors import DataError
 
 

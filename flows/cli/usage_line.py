@@ -1,6 +1,6 @@
 """Describe what a selection cost."""
 
-from tasks.lib.core.wording import usd_text
+from tasks.lib.core.format_text import usd_text
 from tasks.lib.documents.replies import silent_calls
 from tasks.lib.documents.usage import Usage
 

@@ -13,7 +13,7 @@ from flows.tracking.comparison import Outcome, VariantState, best, measured, ove
 from flows.tracking.leading_metrics import leading
 from flows.tracking.store import how_to_open
 from tasks.lib.core.dvc_yaml import Graph
-from tasks.lib.core.wording import visible
+from tasks.lib.core.format_text import visible
 from tasks.lib.documents.labels import metric_name
 from tasks.lib.documents.metrics import MAX_P, Metrics
 from tasks.lib.documents.savings import Savings

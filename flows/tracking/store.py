@@ -11,11 +11,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from flows.services import database_fault, database_url_fault, http_fault
+from flows.service_checks import database_fault, database_url_fault, http_fault
 from tasks.lib.core.errors import DataError
+from tasks.lib.core.format_text import visible
 from tasks.lib.core.hiding import hide
 from tasks.lib.core.private_file import make_private
-from tasks.lib.core.wording import visible
 
 EXPERIMENT = "selectllm"
 KIND = ("mlflow.experimentKind", "custom_model_development")

@@ -26,8 +26,8 @@ from tasks.ingest.to_record import PoolRecord, to_records
 from tasks.ingest.unpack_limit import ReadLimits, take_sample
 from tasks.lib.core.drops import IngestDrop
 from tasks.lib.core.errors import ParamError, nearest
+from tasks.lib.core.format_text import truncate
 from tasks.lib.core.params import PARAMS_FILE, Params
-from tasks.lib.core.wording import truncate
 
 NO_EXCLUSIONS = Exclusions()
 MAX_DETAIL = 500  # characters in a dropped row's detail, which may list the row's values

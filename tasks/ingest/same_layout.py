@@ -1,8 +1,8 @@
 """Check that all files of a source have the same layout."""
 
-from tasks.ingest.files import SourceFile, SourceFiles
 from tasks.ingest.map_columns import FIELDS, list_names, map_columns
 from tasks.ingest.readers import ReadOptions, read_rows
+from tasks.ingest.source_files import SourceFile, SourceFiles
 from tasks.ingest.unpack_limit import take_sample
 from tasks.lib.core.errors import DataError
 

@@ -17,7 +17,7 @@ from tasks.ingest.suggest_column import guess
 from tasks.ingest.unpack_limit import weigh
 from tasks.lib.core.drops import IngestDrop
 from tasks.lib.core.errors import DataError
-from tasks.lib.core.wording import truncate
+from tasks.lib.core.format_text import truncate
 
 N_EXAMPLES = 3
 MAX_KEPT_BYTES = 1_000_000  # of a row that is kept as an example

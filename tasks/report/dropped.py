@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.lib.core.drops import DedupeDrop
+from tasks.lib.core.format_text import truncate
 from tasks.lib.core.records import RecordTexts, record_text
-from tasks.lib.core.wording import truncate
 from tasks.lib.documents.labels import FUNNEL
 from tasks.lib.documents.validation import Funnel
 from tasks.lib.text.meaning import changes

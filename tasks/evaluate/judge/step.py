@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from tasks.evaluate.judge.ask_judge import JudgeQuestion, Panel
 from tasks.evaluate.judge.pairs import Graded, Pair, graded, models_of, pairs
-from tasks.evaluate.judge.panel import JudgeQuestion, Panel
 from tasks.evaluate.judge.prompts import (
     FIRST,
     GRADE_SCHEMA,

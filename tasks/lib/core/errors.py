@@ -18,8 +18,8 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any, Self
 
+from tasks.lib.core.format_text import visible, visible_line
 from tasks.lib.core.hiding import hide
-from tasks.lib.core.wording import visible, visible_line
 
 CAPPED = 3
 INTERRUPTED = 130

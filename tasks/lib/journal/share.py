@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tasks.lib.core.errors import DataError
+from tasks.lib.core.format_text import usd_text
 from tasks.lib.core.stage import JOURNAL
-from tasks.lib.core.wording import usd_text
 from tasks.lib.journal.database import Database, has_table
 from tasks.lib.journal.legacy import MARK
 from tasks.lib.journal.live_runs import LiveRun

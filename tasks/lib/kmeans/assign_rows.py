@@ -3,8 +3,8 @@
 This is a transport problem with few sinks. Its dual has a price for each cluster: every row goes
 to the cluster with the lowest cost plus price, and the prices are right if the sizes then fit.
 Newton's method finds prices that leave about one row per cluster in the wrong place
-(cluster_prices.py). These rows move along shortest paths (residual.py), after which no assignment
-is cheaper.
+(cluster_prices.py). These rows move along shortest paths (shortest_paths.py), after which no
+assignment is cheaper.
 """
 
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tasks.lib.kmeans.cluster_prices import Costs, Floats, Labels, Sizes, balance
-from tasks.lib.kmeans.residual import Residual
+from tasks.lib.kmeans.shortest_paths import Residual
 
 MOVABLE = 32  # rows that may move for each row that must; with 8, many paths are not the shortest
 

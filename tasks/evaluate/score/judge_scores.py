@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from tasks.evaluate.score.answers import ArmKey, Row, rival_of
 from tasks.evaluate.score.bootstrap import NestedBootstrap, Ratio
-from tasks.evaluate.score.duels import duel
+from tasks.evaluate.score.win_rate import duel
 from tasks.evaluate.tables import QuestionSet
 from tasks.lib.documents.evaluation import Duel, Grades
 from tasks.lib.similarity.words import words

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from pydantic import ConfigDict, Field
 
 from tasks.ingest.classify_rows import DroppedRow, Ingest, KeptRow, classify_rows
-from tasks.ingest.files import SourceFile, SourceFiles, list_files
 from tasks.ingest.readers import ReadOptions, check_file, read_rows
+from tasks.ingest.source_files import SourceFile, SourceFiles, list_files
 from tasks.ingest.unpack_limit import ReadBound
 from tasks.lib.core.errors import DataError, ParamError
 from tasks.lib.core.events import log
