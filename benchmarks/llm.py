@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from tasks.lib.gateway.gateway import Gateway
+from tasks.lib.gateway.journal_lookup import JournalLookup
 from tasks.lib.gateway.litellm_setup import load_litellm
-from tasks.lib.gateway.lookup import JournalLookup
 from tasks.lib.gateway.request import CallSettings
 from tasks.lib.gateway.routes import Route, load_route
 from tasks.lib.journal.journal import Journal

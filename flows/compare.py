@@ -21,7 +21,7 @@ from flows.dvc import command as dvc
 from flows.dvc.variants import Variant, make_workspaces, read_variants
 from flows.dvc.workspace import find_workspace, run_lock
 from flows.lost_runs import claim
-from flows.pages import publish, publish_results
+from flows.prefect_pages import publish, publish_results
 from flows.stage_task import Done, Run
 from flows.tracking import markdown, paper
 from flows.tracking.comparison import Outcome, VariantState

@@ -59,8 +59,8 @@ FIRST_PARTY = (
 GROUPS = {
     "sample": ("project", "stale_keys", "verify_bytes"),
     "paid": ("paid_run", "run_budget"),
-    "server": ("run", "identity", "clean_clone", "deployment", "run_parameters", "compare"),
-    "clusters": ("grouping", "cluster", "geometry", "kmeans", "solver", "baseline_methods"),
+    "server": ("run", "identity", "commit_clone", "deployment", "run_parameters", "compare"),
+    "clusters": ("grouping", "cluster", "prompt_size", "kmeans", "solver", "baseline_methods"),
     "validation": ("validate", "validate_faults", "validate_near"),
 }
 GROUP_OF = {f"test_{name}": group for group, names in GROUPS.items() for name in names}

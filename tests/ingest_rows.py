@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from tasks.ingest.bounds import ReadBound, ReadLimits
-from tasks.ingest.classify import Ingest, KeptRow, classify_rows
-from tasks.ingest.files import list_files
+from tasks.ingest.classify_rows import Ingest, KeptRow, classify_rows
 from tasks.ingest.readers import ReadOptions, read_rows
 from tasks.ingest.rows import Rows
+from tasks.ingest.source_files import list_files
+from tasks.ingest.unpack_limit import ReadBound, ReadLimits
 
 SECTION = {
     "source": "pool.jsonl",

@@ -13,7 +13,7 @@ from tasks.lib.core.errors import DataError, ParamError
 from tasks.lib.core.schemas import BALLOTS, POOL
 from tasks.lib.core.stage import Stage
 from tasks.lib.coverage.greedy import greedy, judge_unit
-from tasks.lib.prompts.quota import prompt_order
+from tasks.lib.prompts.share_budget import prompt_order
 from tests.fake_provider import FakeProvider, fails, honest
 from tests.selection_desk import text_of
 from tests.test_grouping import literal_turns

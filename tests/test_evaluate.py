@@ -18,16 +18,16 @@ from tasks.evaluate import params as section
 from tasks.evaluate.plan import Pace, run_seconds, visible_difference
 from tasks.evaluate.score.answers import rows_of_models, score_arms
 from tasks.evaluate.score.bootstrap import NestedBootstrap, Ratio
-from tasks.evaluate.score.duels import duel, length_controlled, wins
 from tasks.evaluate.score.page import page
 from tasks.evaluate.score.step import JudgedArms, evaluate
+from tasks.evaluate.score.win_rate import duel, length_controlled, wins
 from tasks.evaluate.tables import ANSWERS
-from tasks.evaluate.tune.arms import ArmRun, Sources, arm_runs
 from tasks.evaluate.tune.language_model import Machine, load_model
 from tasks.evaluate.tune.prompts import AskedQuestion, messages, require_chat_template, tokenize
 from tasks.evaluate.tune.setup import TuningSetup
 from tasks.evaluate.tune.step import is_done
 from tasks.evaluate.tune.store import EvaluationStore, result_key
+from tasks.evaluate.tune.training_runs import ArmRun, Sources, arm_runs
 from tasks.lib.core.dvc_yaml import read_graph
 from tasks.lib.core.errors import Busy, DataError, ParamError
 from tasks.lib.core.params import read_params
@@ -95,7 +95,7 @@ def test_a_missing_extra_is_named_first(monkeypatch):
     monkeypatch.setattr(section, "EXTRA", ("json", "no_such_trainer"))
     with pytest.raises(ParamError) as caught:
         section.require_ready(values())
-    assert "needs no_such_trainer" in caught.value.what
+    assert "not installed: no_such_trainer" in caught.value.what
     assert ".[train]" in caught.value.fix
 
 
@@ -105,7 +105,7 @@ def test_the_command_refuses_what_cannot_start_before_a_server_starts(clone):
     for words, reason in (
         (["-S", "llm_select.budget=9"], "uses the existing selection"),
         (["-S", "evaluate.epoch=9"], "evaluate.epoch is unknown; did you mean epochs?"),
-        ([], "fine-tuning needs" if MISSING else "evaluate.model is not set"),
+        ([], "packages for fine-tuning" if MISSING else "evaluate.model is not set"),
     ):
         ended = space.call("evaluate", *words)
         assert (ended.returncode, ended.stdout) == (2, "")

@@ -13,13 +13,13 @@ from tasks.evaluate.judge.step import work
 from tasks.evaluate.judge_cost import judge_plan, ready_judge
 from tasks.evaluate.params import check
 from tasks.evaluate.score.answers import rows_of_models
-from tasks.evaluate.score.judged import judged_duels, mt_bench_grades
+from tasks.evaluate.score.judge_scores import judged_duels, mt_bench_grades
 from tasks.evaluate.score.outputs import write_outputs
 from tasks.evaluate.score.page import page, shown_examples
 from tasks.evaluate.tables import ANSWERS, COMPARISONS, GRADES, QUESTIONS
-from tasks.evaluate.tune.arms import ArmRun
 from tasks.evaluate.tune.prompts import AskedQuestion
 from tasks.evaluate.tune.setup import TuningSetup
+from tasks.evaluate.tune.training_runs import ArmRun
 from tasks.lib.core.errors import LLMError, ParamError
 from tasks.lib.core.params import read_params
 from tasks.lib.core.stage import Stage

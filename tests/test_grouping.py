@@ -16,7 +16,7 @@ from tasks.lib.kmeans.refine import refine
 from tasks.lib.kmeans.round_robin import round_robin, take_turns
 from tasks.lib.kmeans.splits import split
 from tasks.lib.prompts.compose import compose
-from tasks.lib.prompts.geometry import Mode
+from tasks.lib.prompts.prompt_size import Mode
 from tests.pools import unit_vectors
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.ingest.classify import Ingest, KeptRow
+from tasks.ingest.classify_rows import Ingest, KeptRow
 from tasks.ingest.step import check, work
 from tasks.lib.core.errors import CurationError, DataError
 from tasks.lib.core.records import record_id

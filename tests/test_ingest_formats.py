@@ -16,11 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.ingest import json_window
-from tasks.ingest.bounds import ReadBound
 from tasks.ingest.json_lines import as_row
 from tasks.ingest.json_text import read_json
 from tasks.ingest.rows import Fault
 from tasks.ingest.tally import Tally, check_drop_rate
+from tasks.ingest.unpack_limit import ReadBound
 from tasks.lib.core.drops import IngestDrop
 from tasks.lib.core.errors import DataError
 from tests.ingest_rows import LIMITS, read_file, reasons, results

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.ingest.classify import KeptRow
-from tasks.ingest.guess import guess
+from tasks.ingest.classify_rows import KeptRow
 from tasks.ingest.step import work
+from tasks.ingest.suggest_column import guess
 from tasks.lib.core.drops import IngestDrop
 from tasks.lib.core.errors import DataError, ParamError
 from tasks.lib.core.schemas import POOL

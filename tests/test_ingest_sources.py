@@ -9,15 +9,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.ingest.files import list_files
 from tasks.ingest.readers import READERS
+from tasks.ingest.source_files import list_files
 from tasks.ingest.step import check, work
 from tasks.ingest.unpack import COMPRESSIONS
 from tasks.lib.core.errors import CurationError, DataError, ParamError
 from tasks.lib.core.schemas import INGEST_DROPPED, POOL
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
-from tasks.lib.data_files import FORMATS, PACKED
+from tasks.lib.data_file_names import FORMATS, PACKED
 from tests.ingest_rows import SECTION
 from tests.workspaces import StepWorkspace
 

@@ -13,9 +13,9 @@ from tasks.lib.batches.api import require_batches
 from tasks.lib.batches.buyer import BatchBuyer
 from tasks.lib.core.errors import LLMError, ParamError
 from tasks.lib.gateway.gateway import Gateway
+from tasks.lib.gateway.reply_limits import MAX_BODY
 from tasks.lib.gateway.request import CallSettings
 from tasks.lib.gateway.routes import load_chain, load_route
-from tasks.lib.gateway.wire import MAX_BODY
 from tasks.lib.journal.journal import Journal
 from tasks.llm_select.cascade import JudgeSettings
 from tasks.llm_select.judge import Judge

@@ -11,9 +11,9 @@ import pytest
 from tasks.lib.core.errors import ParamError
 from tasks.lib.gateway.endpoint import Endpoint
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
-from tasks.lib.gateway.fatal import run_error
-from tasks.lib.gateway.fence import render_block
+from tasks.lib.gateway.fatal_error import run_error
 from tasks.lib.gateway.litellm_setup import load_litellm
+from tasks.lib.gateway.prompt_fence import render_block
 from tasks.lib.gateway.rate_limit import Permit
 from tasks.lib.gateway.request import CallSettings, make_request
 from tasks.lib.gateway.routes import load_route

@@ -26,7 +26,7 @@ from tasks.lib.gateway.routes import load_routes
 from tasks.lib.gateway.token_count import _encodings, fewest_tokens
 from tasks.lib.journal.journal import Journal
 from tasks.lib.prompts.compose import compose
-from tasks.lib.prompts.geometry import Mode
+from tasks.lib.prompts.prompt_size import Mode
 from tasks.llm_select.candidates import Candidates
 from tasks.llm_select.judge import Judge
 from tasks.llm_select.pool_texts import PoolFile

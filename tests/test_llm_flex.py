@@ -48,7 +48,7 @@ def test_a_model_without_a_flex_tier_is_refused_before_anything_is_paid():
 def test_a_call_in_the_flex_tier_may_take_15_minutes_unless_the_route_says_otherwise():
     flex = {"model": "openai/x", "service_tier": "flex"}
     times = [
-        Endpoint(deployment(**values), "models.mine", 60.0)._timeout_s
+        Endpoint(deployment(**values), "models.mine", 60.0).timeout_s
         for values in (flex, flex | {"timeout_s": 5.0}, {"model": "openai/x"})
     ]
     assert times == [FLEX_TIMEOUT_S, 5.0, 60.0]

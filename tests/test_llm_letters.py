@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tasks.estimate.preview import preview
 from tasks.lib.core.errors import LLMError, ParamError
 from tasks.lib.core.params import read_params
-from tasks.lib.gateway.lookup import JournalLookup
+from tasks.lib.gateway.journal_lookup import JournalLookup
 from tasks.lib.gateway.reply import ReplyProblem
 from tasks.lib.gateway.request import CallSettings
 from tasks.lib.gateway.routes import load_chain, load_route

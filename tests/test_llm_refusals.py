@@ -3,7 +3,7 @@
 import pytest
 
 from tasks.lib.core.errors import LLMError
-from tasks.lib.gateway.classify import refused_parameter
+from tasks.lib.gateway.classify_error import refused_parameter
 from tests.fake_provider import FakeProvider, says
 from tests.judge_desk import questions
 

@@ -6,15 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.baseline.by_text import random_rows
-from tasks.baseline.registry import METHODS
+from tasks.baseline.methods import METHODS
 from tasks.lib.documents.metrics import OURS, SPACES
 from tasks.lib.similarity.corpus import Corpus
 from tasks.lib.similarity.words import distinct_2
-from tasks.measure import reference
-from tasks.measure.chosen_in import chosen_in
+from tasks.measure import evaluation_data
 from tasks.measure.curves import curves, sizes
 from tasks.measure.intervals import Bootstrap, Interval, Mean, Quantile, Whole, p_random
 from tasks.measure.knn_probe import KnnProbe
+from tasks.measure.selection_spaces import chosen_in
 from tasks.measure.space import Space
 from tasks.measure.summary import Measured, group, overlap, summarise
 from tasks.measure.text_metrics import codes_of, length_bands, script, text_metrics
@@ -245,11 +245,11 @@ def test_the_probe_answers_for_a_prefix_as_for_a_selection_of_that_size():
 
 def test_the_samples_for_measuring_differ_from_random_selections(monkeypatch):
     n, n_drawn = 5000, 1000
-    monkeypatch.setattr(reference, "MAX_POOL", n_drawn)
+    monkeypatch.setattr(evaluation_data, "MAX_POOL", n_drawn)
     rows = np.arange(n, dtype=np.float32)[:, None]
     texts = [f"{['one', 'two', 'three'][i % 3]} {i % 7} {i % 5}" for i in range(n)]
     corpus = Corpus([str(i) for i in range(n)], texts, ["an answer"] * n, ["{}"] * n, rows)
-    made = reference.Reference.of(corpus, 2, [], n_drawn, seed=0)
+    made = evaluation_data.Reference.of(corpus, 2, [], n_drawn, seed=0)
     for drawn in (made.spaces["vectors"].covered.ravel(), made.probe.test):
         assert len(drawn) == n_drawn
         share = np.isin(drawn, random_rows(n, n_drawn, 0)).mean()

@@ -9,12 +9,12 @@ from contextlib import closing
 
 import pytest
 
-from flows.cli.surroundings import require_surroundings, shared_journal
+from flows.cli.machine_checks import require_surroundings, shared_journal
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.stage import JOURNAL, STATE_DIR, Stage
 from tasks.lib.journal.journal import Journal
+from tasks.lib.journal.location import SharedJournal
 from tasks.lib.journal.models import LOST, Refused, SelectionName
-from tasks.lib.journal.place import SharedJournal
 from tasks.lib.journal.reader import JournalReader
 from tasks.lib.journal.schema import connect_existing
 from tasks.lib.journal.share import lacks_own, share_own
@@ -113,7 +113,8 @@ def test_calls_that_a_killed_run_left_open_are_copied_as_lost(db_path, own):
 def test_machines_that_copy_one_journal_at_once_copy_it_once(db_path, own):
     fill(own, *map(str, range(20)))
     code = (
-        "import sys; from pathlib import Path; from tasks.lib.journal.place import SharedJournal; "
+        "import sys; from pathlib import Path; "
+        "from tasks.lib.journal.location import SharedJournal; "
         "from tasks.lib.journal.share import share_own; "
         "share_own(SharedJournal(sys.argv[1], Path(sys.argv[2])))"
     )

@@ -12,7 +12,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from flows.cli.bill import bill_line
+from flows.cli.usage_line import bill_line
 from flows.dvc.overrides import Change
 from flows.dvc.plan import PlannedStage
 from flows.tracking.comparison import Outcome, VariantState, measured, overlap_rows, rows
@@ -20,8 +20,8 @@ from flows.tracking.leading_metrics import LeadingMetric, leading
 from flows.tracking.store import how_to_open
 from tasks.lib.core.dvc_yaml import Graph
 from tasks.lib.core.errors import CurationError
+from tasks.lib.core.format_text import visible, visible_json
 from tasks.lib.core.stage import STATE_DIR
-from tasks.lib.core.wording import visible, visible_json
 from tasks.lib.documents.document import Document
 from tasks.lib.documents.labels import FUNNEL, metric_name
 from tasks.lib.documents.metrics import Metrics
@@ -105,7 +105,7 @@ def summary(graph: Graph, workspace: Path, address: str) -> None:
     Args:
         graph: The graph.
         workspace: The workspace of the run.
-        address: The page of all runs in MLflow, excluding the server; empty if there is none.
+        address: MLflow's page of all runs, relative to its server; empty if there is none.
     """
     validation = load(graph, workspace, "funnel", ValidationResult)
     usage = load(graph, workspace, "usage", Usage)

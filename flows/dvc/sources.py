@@ -38,7 +38,7 @@ def keys_of_source(workspace: Path, values: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _folder(workspace: Path, sources: Sequence[Any]) -> str | None:
-    """Return the folder that holds all sources.
+    """Return the folder that contains all sources.
 
     None if there are several folders, or if the folder contains the workspace.
     """

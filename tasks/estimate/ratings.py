@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from pydantic import ConfigDict
 
 from tasks.baseline.by_score import Score
+from tasks.baseline.methods import METHODS
 from tasks.baseline.rating_prompt import SCHEMA, rating_question
 from tasks.baseline.ratings import (
     RatingParams,
@@ -15,14 +16,13 @@ from tasks.baseline.ratings import (
     read_route,
     with_outputs,
 )
-from tasks.baseline.registry import METHODS
 from tasks.estimate.estimate import Cost, cost_at
 from tasks.estimate.journal_admin import latencies
 from tasks.estimate.tokens_needed import Workload, question_tokens
 from tasks.lib.core.params import load_section, load_seed
 from tasks.lib.core.stage import Stage
 from tasks.lib.gateway.routes import Route
-from tasks.lib.journal.place import journal_place
+from tasks.lib.journal.location import journal_place
 from tasks.lib.similarity.corpus import Corpus
 
 RATED = {name.value for name, method in METHODS.items() if method.score is Score.RATING}

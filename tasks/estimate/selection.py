@@ -14,8 +14,8 @@ from tasks.lib.core.schemas import KNOWN, POOL, UNIQUE
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
 from tasks.lib.gateway.routes import load_routes
-from tasks.lib.journal.place import journal_place
-from tasks.lib.prompts.geometry import load_geometry
+from tasks.lib.journal.location import journal_place
+from tasks.lib.prompts.prompt_size import load_geometry
 from tasks.lib.unique import find_rows
 from tasks.llm_select.candidates import Candidates
 from tasks.llm_select.pool_texts import PoolFile

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tasks.lib.core.errors import DataError
+from tasks.lib.core.format_text import usd_text
 from tasks.lib.core.stage import JOURNAL
-from tasks.lib.core.wording import usd_text
 from tasks.lib.journal.database import Database, has_table
 from tasks.lib.journal.legacy import MARK
-from tasks.lib.journal.liveness import LiveRun
+from tasks.lib.journal.live_runs import LiveRun
+from tasks.lib.journal.location import KEY, SharedJournal
 from tasks.lib.journal.models import LOST, OPEN, Answer, Call, Settled
-from tasks.lib.journal.place import KEY, SharedJournal
 from tasks.lib.journal.postgres import SharedDatabase
 from tasks.lib.journal.schema import connect_existing, explained, open_shared
 
@@ -91,7 +91,7 @@ def _opened(place: SharedJournal) -> Iterator[tuple[Database | None, SharedDatab
 
 
 def _has_newest_call(own: Database, db: SharedDatabase) -> bool:
-    """Return whether the own journal's newest call is in the database, and so all others are."""
+    """Return whether the database has the journal's newest call, and therefore all of them."""
     names = ", ".join(_SAME_CALL)
     newest = own.execute(f"SELECT {names} FROM calls ORDER BY id DESC LIMIT 1").fetchone()
     query = f"SELECT 1 FROM calls WHERE {' AND '.join(f'{name} = ?' for name in _SAME_CALL)}"
