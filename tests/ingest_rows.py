@@ -1,12 +1,21 @@
-"""Functions that read and classify rows as the ingest step does."""
+"""Functions that read and classify rows, or run the whole step, as ingest does."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
 
 from tasks.ingest.classify_rows import Ingest, KeptRow, classify_rows
 from tasks.ingest.readers import ReadOptions, read_rows
 from tasks.ingest.rows import Rows
 from tasks.ingest.source_files import list_files
+from tasks.ingest.step import work
 from tasks.ingest.unpack_limit import ReadBound, ReadLimits
+from tasks.lib.core.schemas import POOL
+from tasks.lib.core.stage import Stage
+from tasks.lib.core.tables import read_table
+from tests.workspaces import StepWorkspace
 
 SECTION = {
     "source": "pool.jsonl",
@@ -25,8 +34,6 @@ SECTION = {
     "max_columns": 10_000,
 }
 NAMED = {"annotated": "none.jsonl", "targets": "none.jsonl"}
-
-
 LIMITS = ReadLimits(1000, 200, 16_000_000, 10_000)
 
 
@@ -55,3 +62,14 @@ def reasons(rows, **changes):
 
 def parts(row, **changes):
     return record(row, **changes)[1:4]
+
+
+def pool_of(root: Path, path: Path, **changes: Any) -> list[Any]:
+    """Return the records that ingest makes of a file."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        Path("none.jsonl").touch()
+        StepWorkspace(root).update(ingest={**SECTION, "source": path.name, **changes})
+        Stage("ingest", root).run(work)
+    rows = read_table(root / "data/ingest/pool.parquet", POOL).to_pylist()
+    return [SimpleNamespace(**row) for row in rows]
