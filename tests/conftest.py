@@ -33,6 +33,7 @@ settings.load_profile("repeatable")
 # Fixtures that several files use.
 pytest_plugins = (
     "tests.encoding",
+    "tests.ingest_rows",
     "tests.journal_entries",
     "tests.judge_desk",
     "tests.reported_run",

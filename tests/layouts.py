@@ -1,4 +1,4 @@
-"""Layouts of public pools: a row with a question or a marked text, and the record that it becomes."""
+"""Layouts of public pools with a question or a marked text in each row, and the records."""
 
 import json
 
