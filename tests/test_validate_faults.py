@@ -8,7 +8,6 @@ from tests.pool_faults import POOL_FAULTS, Fault
 from tests.selection_faults import SELECTION_FAULTS
 from tests.sound_run import LIMITS, findings_of, sound
 
-
 FAULTS = POOL_FAULTS + SELECTION_FAULTS
 
 
