@@ -36,6 +36,7 @@ pytest_plugins = (
     "tests.ingest_rows",
     "tests.journal_entries",
     "tests.judge_desk",
+    "tests.batch_desk",  # after judge_desk, which it imports
     "tests.reported_run",
     "tests.sealed_desk",
     "tests.selection_desk",
