@@ -214,7 +214,8 @@ def test_what_embeds_nothing_does_not_import_torch():
     modules += [f"tasks.{name}.step" for name in STEPS]
     modules += [f"tasks.audit.{name}" for name in ("verify", "explain", "answers")]
     modules += [
-        f"tasks.estimate.{name}" for name in ("selection", "ratings", "preview", "longest_prompt")
+        f"tasks.estimate.{name}"
+        for name in ("quote_selection", "quote_ratings", "preview", "longest_prompt")
     ]
     code = (
         f"import sys, {', '.join(modules)}; print({{'torch', 'transformers'}} & set(sys.modules))"

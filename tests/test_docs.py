@@ -110,7 +110,7 @@ def dvc_commands():
     texts = [page.read_text(encoding="utf-8") for page in PAGES]
     pattern = r"^\$ dvc (.*)$|`dvc ([a-z][^`\n]*)`"
     lines = {"".join(found) for text in texts for found in re.findall(pattern, text, re.MULTILINE)}
-    return [shlex.split(line.replace("...", "")) for line in sorted(lines)]
+    return [shlex.split(line.replace("...", ""), comments=True) for line in sorted(lines)]
 
 
 @pytest.mark.parametrize("words", dvc_commands(), ids=" ".join)

@@ -126,10 +126,10 @@ def test_if_most_calls_time_out_only_so_many_run_as_the_server_can_answer_in_tim
         assert [n for n in lowered if n] == ([n_places] if n_places < 16 else [])
         assert await count_places(limit) == n_places
         for _ in range(20):
-            limit.succeeded(31.0)
+            limit.succeeded(31.0 * n_places / (n_places + 1))
         assert await count_places(limit) == n_places
         for _ in range(20):
-            limit.succeeded(29.0)
+            limit.succeeded(14.0)
         assert await count_places(limit) == 16
 
     asyncio.run(run())

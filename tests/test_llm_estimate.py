@@ -14,7 +14,7 @@ import pytest
 
 from tasks.cluster import step as cluster
 from tasks.estimate.estimate import estimate
-from tasks.estimate.selection import quote
+from tasks.estimate.quote_selection import quote
 from tasks.lib.core.dvc_yaml import load_yaml
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.records import record_id

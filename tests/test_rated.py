@@ -9,7 +9,7 @@ import pytest
 
 from flows.cli import show_cost as show_money
 from tasks.baseline.step import check, work
-from tasks.estimate.ratings import quote_ratings
+from tasks.estimate.quote_ratings import quote_ratings
 from tasks.lib.core.errors import LLMError, ParamError
 from tasks.lib.core.schemas import POOL, SELECTIONS, UNIQUE
 from tasks.lib.core.stage import Stage

@@ -126,7 +126,8 @@ class ConcurrencyLimit:
 
     A server with few slots lets the other calls wait, until most of them time out. Then the limit
     falls to half the number of calls that have succeeded within one time-out; by Little's law,
-    those calls would take half of it. It rises again, by one for each call that takes less.
+    those calls would take half of it. It rises again, by one for each call that would still take
+    less with one more beside it.
 
     Attributes:
         lowered_s: When the limit last fell, by the monotonic clock; 0 if it never did.
@@ -163,7 +164,7 @@ class ConcurrencyLimit:
         if not self._has_succeeded:
             self._has_succeeded = True
             self._open_gradually(duration_s / self._concurrency)
-        elif self.lowered_s and duration_s < self._timeout_s / 2:
+        elif self.lowered_s and duration_s * (1 + 1 / self._limit) < self._timeout_s / 2:
             self._open_place()
 
     def timed_out(self, began_s: float) -> int | None:
