@@ -16,7 +16,8 @@ from tasks.lib.journal.journal import Journal
 from tasks.llm_select.cascade import JudgeSettings
 from tasks.llm_select.judge import Judge
 from tasks.llm_select.verdicts import ignore
-from tests.fake_provider import USD_IN, USD_OUT, fails
+from tests.behaviours import fails
+from tests.fake_provider import USD_IN, USD_OUT
 from tests.judge_desk import PROMPT, texts
 
 N = 6

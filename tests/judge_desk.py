@@ -16,7 +16,8 @@ from tasks.llm_select.cascade import JudgeSettings
 from tasks.llm_select.judge import Judge
 from tasks.llm_select.prompt import read_prompt
 from tasks.llm_select.verdicts import Question
-from tests.fake_provider import FakeProvider, fails, honest, says
+from tests.behaviours import fails, honest, says
+from tests.fake_provider import FakeProvider
 from tests.workspaces import PROJECT
 
 PROMPT = read_prompt(PROJECT / "tasks/llm_select/criteria.txt")

@@ -17,9 +17,9 @@ from tasks.lib.core.errors import LLMError
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
 from tasks.lib.documents.evaluation import Evaluation, JudgeUsage
+from tests.behaviours import fails, says
 from tests.conftest import PROJECT
 from tests.evaluation import result
-from tests.fake_provider import fails, says
 from tests.workspaces import StepWorkspace
 
 EMPTY = {"input": "", "system": None, "turns": None, "tools": None, "extra": "{}"}

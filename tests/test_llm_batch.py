@@ -8,7 +8,7 @@ from tasks.lib.batches.api import require_batches
 from tasks.lib.core.errors import LLMError, ParamError
 from tasks.lib.gateway.routes import load_route
 from tests.batch_desk import N, error, price, rankings
-from tests.fake_provider import writes_letter
+from tests.behaviours import writes_letter
 from tests.judge_desk import USELESS, on, questions
 
 

@@ -7,7 +7,8 @@ import pytest
 from tasks.lib.core.errors import LLMError
 from tasks.lib.gateway.reply_limits import MAX_BODY
 from tests.batch_desk import MAX_ATTEMPTS, N, error, price, rankings
-from tests.fake_provider import Response, fails, honest
+from tests.behaviours import fails, honest
+from tests.exchange import Response
 from tests.judge_desk import TOO_LONG, USELESS, on, questions
 
 ONCE = [

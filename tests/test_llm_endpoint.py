@@ -14,7 +14,8 @@ from tasks.lib.gateway.rate_limit import Permit
 from tasks.lib.gateway.request import CallSettings, make_request
 from tasks.lib.gateway.routes import load_route
 from tasks.llm_select.picks import answer_schema
-from tests.fake_provider import SERVED_MODEL, FakeProvider, fails, picks, says
+from tests.behaviours import SERVED_MODEL, fails, picks, says
+from tests.fake_provider import FakeProvider
 
 MESSAGES = [
     {"role": "system", "content": "Choose."},

@@ -9,7 +9,7 @@ import pytest
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
 from tasks.lib.gateway.fatal_error import run_error
 from tasks.lib.gateway.routes import load_route
-from tests.fake_provider import HANG_S, fails, garbled, late, resets, trickles
+from tests.behaviours import HANG_S, fails, garbled, late, resets, trickles
 from tests.test_llm_endpoint import ask
 
 QUOTA = "You exceeded your current quota, please check your plan and billing details."

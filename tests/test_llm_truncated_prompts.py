@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from tasks.lib.core.errors import LLMError
-from tests.fake_provider import FakeProvider, honest
+from tests.behaviours import honest
+from tests.fake_provider import FakeProvider
 from tests.judge_desk import questions
 
 

@@ -10,7 +10,8 @@ from flows.cli import console, show_preview
 from tasks.estimate.preview import preview
 from tasks.lib.core.errors import LLMError, ParamError
 from tasks.lib.core.params import read_params
-from tests.fake_provider import FakeProvider, fails, honest, says
+from tests.behaviours import fails, honest, says
+from tests.fake_provider import FakeProvider
 from tests.selection_desk import N_RECORDS, SIZE
 
 N_PROMPTS = N_RECORDS // SIZE
