@@ -113,10 +113,7 @@ CHATS: dict[str, tuple[Row, Expected]] = {
         {"question_id": "f", "model_a": "m", "conversation_a": said(*TWO), "winner": "tie"},
         AFTER_ONE,
     ),
-    "PIPPA": (
-        {"bot_id": "b", "conversation": [{"message": "Q", "is_human": True}]},
-        Expected("Q"),
-    ),
+    "PIPPA": ({"bot_id": "b", "conversation": [{"message": "Q", "is_human": True}]}, Expected("Q")),
     "dialogstudio": (
         {"index": 1, "log": [{"turn id": 1, "user utterance": "Q", "system response": "A"}]},
         Expected("Q", "A"),

@@ -78,10 +78,7 @@ class FakeProvider:
     """
 
     def __init__(
-        self,
-        behave: Behaviour = honest,
-        latency_s: tuple[float, float] = (0.0, 0.0),
-        port: int = 0,
+        self, behave: Behaviour = honest, latency_s: tuple[float, float] = (0.0, 0.0), port: int = 0
     ) -> None:
         self.behave = behave
         self.calls: list[Call] = []

@@ -13,12 +13,7 @@ QUESTIONS: dict[str, tuple[Row, Expected]] = {
     ),
     "FLAN": ({"inputs": "Q", "targets": "A", "task": "t"}, Expected("Q", "A")),
     "P3": (
-        {
-            "inputs": [3, 4],
-            "inputs_pretokenized": "Q",
-            "targets": [5],
-            "targets_pretokenized": "A",
-        },
+        {"inputs": [3, 4], "inputs_pretokenized": "Q", "targets": [5], "targets_pretokenized": "A"},
         Expected("Q", "A"),
     ),
     "Natural Instructions": (

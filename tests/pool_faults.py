@@ -112,24 +112,14 @@ POOL_FAULTS = [
         put("dedupe_dropped", 0, similarity=1.5),
     ),
     Fault("known", ("No record is listed twice",), IDS[4], know(IDS[4], IDS[4])),
-    Fault(
-        "known",
-        ("Each record that repeats an annotated one is unique",),
-        IDS[7],
-        know(IDS[7]),
-    ),
+    Fault("known", ("Each record that repeats an annotated one is unique",), IDS[7], know(IDS[7])),
     Fault(
         "known",
         ("Each repeated record is annotated",),
         f"id {IDS[4]}, annotated False",
         lambda run: [know(IDS[4])(run), put("known", 0, of_id=NOWHERE)(run)],
     ),
-    Fault(
-        "known",
-        ("No record that repeats an annotated one is selected",),
-        IDS[1],
-        know(IDS[1]),
-    ),
+    Fault("known", ("No record that repeats an annotated one is selected",), IDS[1], know(IDS[1])),
     Fault("unique", ("No record is kept twice",), IDS[5], repeat("unique", 5)),
     Fault(
         "unique",

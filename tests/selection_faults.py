@@ -73,12 +73,7 @@ SELECTION_FAULTS = [
         put("selected", 1, id=NOWHERE),
     ),
     Fault("selected", (HASH,), IDS[3], put("selected", 1, input="Time does not heal.")),
-    Fault(
-        "selected",
-        ("Each record was judged",),
-        IDS[3],
-        lambda run: run.ballots.pop(3),
-    ),
+    Fault("selected", ("Each record was judged",), IDS[3], lambda run: run.ballots.pop(3)),
     Fault(
         "selected",
         tuple(f"The {words} agrees with the ballots" for words in JUDGED),

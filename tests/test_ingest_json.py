@@ -73,10 +73,7 @@ def test_an_array_gives_the_same_rows_for_chunks_of_any_size(rows, indent, chunk
 
 def test_faulty_elements_of_an_array_are_dropped_with_their_reason(read_as):
     rows = read_as("a.json", b'[{"a": 1}, 22, {"a": "caf\xe9"}, null,\n{"a": 2}]')
-    assert drops(rows) == [
-        (2, IngestDrop.NOT_OBJECT),
-        (4, IngestDrop.NOT_OBJECT),
-    ]
+    assert drops(rows) == [(2, IngestDrop.NOT_OBJECT), (4, IngestDrop.NOT_OBJECT)]
     assert rows[2] == (3, {"a": "caf\udce9"})
     assert rows[-1] == (5, {"a": 2})
 

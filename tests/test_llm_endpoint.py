@@ -15,7 +15,6 @@ from tasks.lib.gateway.request import CallSettings, make_request
 from tasks.lib.gateway.routes import load_route
 from tasks.llm_select.picks import answer_schema
 from tests.behaviours import SERVED_MODEL, fails, picks, says
-from tests.fake_provider import FakeProvider
 
 MESSAGES = [
     {"role": "system", "content": "Choose."},
@@ -24,30 +23,12 @@ MESSAGES = [
 SCHEMA = answer_schema(2, 1)
 
 
-@pytest.fixture(scope="module")
-def provider(warm_client):
-    with FakeProvider() as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def fresh(provider):
-    provider.calls.clear()
-    provider.script()
-
-
 def prepare(deployment, timeout_s=50.0):
     """Return an endpoint and a request to it."""
     route = load_route({"models": {"mine": deployment}}, "mine")
     settings = CallSettings(7, 64, 3, timeout_s, 4)
     request = make_request(
-        route,
-        settings,
-        MESSAGES,
-        SCHEMA,
-        read=lambda text: [],
-        reask_words="",
-        former_facts=dict,
+        route, settings, MESSAGES, SCHEMA, read=lambda text: [], reask_words="", former_facts=dict
     )
     return Endpoint(route.deployments[0], route.where, timeout_s), request
 
