@@ -62,7 +62,15 @@ GROUPS = {
     "sample": ("project", "stale_keys", "verify_bytes"),
     "paid": ("paid_run", "run_budget"),
     "server": ("run", "identity", "commit_clone", "deployment", "run_parameters", "compare"),
-    "clusters": ("grouping", "cluster", "prompt_size", "kmeans", "solver", "baseline_methods"),
+    "clusters": (
+        "grouping",
+        "compose",
+        "cluster",
+        "prompt_size",
+        "kmeans",
+        "solver",
+        "baseline_methods",
+    ),
     "validation": ("validate", "validate_faults", "validate_near"),
 }
 GROUP_OF = {f"test_{name}": group for group, names in GROUPS.items() for name in names}
