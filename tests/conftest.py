@@ -63,12 +63,7 @@ GROUPS = {
     "paid": ("paid_run", "run_budget"),
     "server": ("run", "identity", "commit_clone", "deployment", "run_parameters", "compare"),
     "clusters": (
-        "grouping",
-        "compose",
-        "cluster",
-        "prompt_size",
-        "kmeans",
-        "solver",
+        *("grouping", "compose", "cluster", "prompt_size", "kmeans", "solver"),
         "baseline_methods",
     ),
     "validation": ("validate", "validate_faults", "validate_near"),
