@@ -30,15 +30,7 @@ def said(*parts: str, role: str = "role", content: str = "content") -> list[Row]
 
 
 ONE = ("user: Q", "assistant: A")
-
-
 TWO = (*ONE, "user: Q2", "assistant: A2")
-
-
 EARLIER = (("u", "Q"), ("a", "A"))
-
-
 AFTER_ONE = Expected("Q2", "A2", turns=EARLIER)
-
-
 CLOCK = [{"name": "clock", "parameters": {"zone": "UTC"}}]

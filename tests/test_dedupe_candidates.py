@@ -24,17 +24,9 @@ from tests.dedupe_records import (
 )
 
 VOCABULARY = "a cat dog the runs run home 2 3 été 猫 走る แมว हिन्दी why? Why, and."
-
-
 WORDS = st.sampled_from(VOCABULARY.split())
-
-
 TEXTS = st.lists(WORDS, min_size=1, max_size=12).map(" ".join)
-
-
 POOLS = st.lists(st.tuples(TEXTS, TEXTS | st.just("")), max_size=12)
-
-
 THRESHOLDS = st.sampled_from([0.3, 0.5, 0.8, 1.0])
 
 

@@ -38,14 +38,10 @@ def answer(arm, seed, id_, text, n_records=2, *, follow_up=None):
 
 
 BENCH = {"id": "mt_bench-101", "category": "math", "follow_up": "And then?"}
-
-
 QUESTIONS_ASKED = [
     *(question(n) for n in range(4)),
     question(9, "mt_bench", **BENCH, follow_up_reference="Second reference"),
 ]
-
-
 MODELS = {
     ("random", 2): ["bad answer", "bad answer", "same", "bad answer"],
     ("selection", 2): ["good answer", "good answer", "same", None],
