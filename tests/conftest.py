@@ -30,13 +30,14 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=50)
 settings.load_profile("repeatable")
 
-# Fixtures that several files use.
+# Fixtures that several files use; a module comes before those that import it.
 pytest_plugins = (
     "tests.encoding",
     "tests.ingest_rows",
     "tests.journal_entries",
     "tests.judge_desk",
-    "tests.batch_desk",  # after judge_desk, which it imports
+    "tests.batch_desk",
+    "tests.sound_run",
     "tests.reported_run",
     "tests.sealed_desk",
     "tests.selection_desk",

@@ -3,22 +3,15 @@
 import pytest
 
 from tasks.lib.documents.validation import ValidationResult
-from tasks.validate.step import validate
 from tests.pool_faults import POOL_FAULTS, Fault
 from tests.selection_faults import SELECTION_FAULTS
-from tests.sound_run import LIMITS, findings_of, sound
+from tests.sound_run import findings_of, sound
 
 FAULTS = POOL_FAULTS + SELECTION_FAULTS
 
 
-@pytest.fixture(scope="session")
-def result() -> ValidationResult:
-    """Validate a sound run, and import Great Expectations without its warnings."""
-    return validate(sound().artifacts(), LIMITS).result
-
-
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
-def test_a_fault_is_found_and_its_row_named(fault: Fault, result: ValidationResult):
+def test_a_fault_is_found_and_its_row_named(fault: Fault, sound_result: ValidationResult):
     run = sound()
     fault.change(run)
     unmet = {f.expectation: f.detail for f in findings_of(run, fault.table) if not f.success}
@@ -26,6 +19,6 @@ def test_a_fault_is_found_and_its_row_named(fault: Fault, result: ValidationResu
     assert fault.named in unmet[fault.breaks[0]]
 
 
-def test_every_expectation_is_broken_by_some_fault(result: ValidationResult):
+def test_every_expectation_is_broken_by_some_fault(sound_result: ValidationResult):
     broken = {(fault.table, sentence) for fault in FAULTS for sentence in fault.breaks}
-    assert broken == {(finding.table, finding.expectation) for finding in result.expectations}
+    assert broken == {(finding.table, finding.expectation) for finding in sound_result.expectations}
