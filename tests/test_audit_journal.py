@@ -7,7 +7,8 @@ import pytest
 
 from tasks.audit.answers import used_answers
 from tasks.audit.verify import verify
-from tests.fake_provider import FakeProvider, fails, honest, late, says
+from tests.behaviours import fails, honest, late, says
+from tests.fake_provider import FakeProvider
 from tests.sealed_desk import blocked, difference_of, explained, seal, sees, select
 
 

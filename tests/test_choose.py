@@ -14,7 +14,8 @@ from tasks.lib.core.schemas import BALLOTS, POOL
 from tasks.lib.core.stage import Stage
 from tasks.lib.coverage.greedy import greedy, judge_unit
 from tasks.lib.prompts.share_budget import prompt_order
-from tests.fake_provider import FakeProvider, fails, honest
+from tests.behaviours import fails, honest
+from tests.fake_provider import FakeProvider
 from tests.selection_desk import text_of
 from tests.test_grouping import literal_turns
 

@@ -32,8 +32,9 @@ from tasks.llm_select.judge import Judge
 from tasks.llm_select.pool_texts import PoolFile
 from tasks.llm_select.setup import Setup
 from tasks.llm_select.verdicts import ignore
+from tests.behaviours import honest
 from tests.conftest import PROJECT
-from tests.fake_provider import FakeProvider, honest
+from tests.fake_provider import FakeProvider
 from tests.workspaces import StepWorkspace
 
 DOLLY = PROJECT.parent / "shared" / "data" / "dolly_15k.jsonl.gz"

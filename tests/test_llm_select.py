@@ -8,7 +8,8 @@ from tasks.lib.core import tables
 from tasks.lib.core.schemas import BALLOTS
 from tasks.lib.gateway.event_loop import run_loop
 from tasks.llm_select import outputs
-from tests.fake_provider import FakeProvider, fails, honest, picks, says
+from tests.behaviours import fails, honest, picks, says
+from tests.fake_provider import FakeProvider
 from tests.selection_desk import N_RECORDS, SIZE, text_of
 
 
