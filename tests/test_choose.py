@@ -174,6 +174,7 @@ def test_every_selected_record_can_be_traced_back_to_its_ballots(desk):
         assert receipt["answers"] == judgement["answers"]
 
 
+@pytest.mark.slow
 def test_the_same_inputs_give_the_same_bytes_and_a_smaller_budget_a_prefix(desk):
     desk.run()
     whole = desk.choose([3, 12])

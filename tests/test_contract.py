@@ -208,6 +208,7 @@ def test_checking_params_imports_nothing_heavy():
     assert done.stdout.strip() == ""
 
 
+@pytest.mark.slow
 def test_what_embeds_nothing_does_not_import_torch():
     """Only embed and `selectllm evaluate` need it, and it takes seconds."""
     modules = ["flows.curate", "flows.cli.commands", "flows.cli.show_audit", "flows.cli.doctor"]

@@ -12,6 +12,7 @@ from tests.behaviours import writes_letter
 from tests.judge_desk import USELESS, on, questions
 
 
+@pytest.mark.slow
 def test_a_batch_costs_half_and_gives_the_same_verdicts_as_single_calls(  # noqa: PLR0917
     provider, second, batches, put, book, caplog
 ):
@@ -27,6 +28,7 @@ def test_a_batch_costs_half_and_gives_the_same_verdicts_as_single_calls(  # noqa
     assert rankings(verdicts) == rankings(put(second.deployment(), questions(N)))
 
 
+@pytest.mark.slow
 def test_the_requests_of_a_batch_have_the_same_bodies_and_keys_as_single_calls(
     provider, second, batches, put, book
 ):
@@ -42,6 +44,7 @@ def test_the_requests_of_a_batch_have_the_same_bodies_and_keys_as_single_calls(
     assert set(book("key")) == keys
 
 
+@pytest.mark.slow
 def test_a_batch_may_be_read_by_log_probabilities(provider, second, batches, put):
     provider.behave = second.behave = writes_letter(bias=(9.0, 0.0, 4.0))
     verdicts = batches.ask(provider.deployment(logprobs=True), questions(N, 3))
@@ -49,6 +52,7 @@ def test_a_batch_may_be_read_by_log_probabilities(provider, second, batches, put
     assert rankings(verdicts) == rankings(put(second.deployment(logprobs=True), questions(N, 3)))
 
 
+@pytest.mark.slow
 def test_votes_take_two_rounds_and_buy_no_vote_that_single_calls_would_not(
     batches, provider, second, put, book
 ):
@@ -69,6 +73,7 @@ def test_a_cap_limits_what_is_sent_at_once_and_is_never_exceeded(batches, provid
     assert price(provider.book[:1]) + price(provider.book[1:]) / 2 <= batches.spent_usd <= 0.003
 
 
+@pytest.mark.slow
 def test_questions_to_the_fallback_route_are_sent_one_by_one(batches, provider, second):
     provider.behave = on(3, USELESS)
     verdicts = batches.ask(provider.deployment(), questions(N), second.deployment(model="openai/b"))
@@ -104,6 +109,7 @@ def test_an_unfinished_batch_is_continued_or_cancelled_by_the_next_run(batches, 
     ]
 
 
+@pytest.mark.slow
 def test_a_batch_at_another_address_is_named(batches, provider, second):
     provider.batches.script("GET /v1/batches/", error(401))
     with pytest.raises(LLMError):

@@ -97,6 +97,7 @@ def test_faulty_lines_cost_at_most_their_own_requests(  # noqa: PLR0917
     assert rankings(verdicts) == rankings(put(second.deployment(), questions(N)))
 
 
+@pytest.mark.slow
 def test_a_file_that_is_gone_costs_its_requests(batches, provider, book):
     for _ in range(MAX_ATTEMPTS):
         provider.batches.script("GET /v1/files/", error(404))
@@ -124,6 +125,7 @@ def test_errors_of_single_requests_lead_to_what_they_would_lead_to_in_single_cal
     assert all(verdict.slots for verdict in verdicts)
 
 
+@pytest.mark.slow
 def test_a_refused_batch_ends_the_run_at_no_cost_and_names_a_way_out(batches, provider, book):
     provider.batches.error = ("billing_hard_limit_reached", "Billing hard limit has been reached.")
     with pytest.raises(LLMError, match="Billing hard limit") as caught:
@@ -151,6 +153,7 @@ def test_a_batch_over_the_providers_limit_is_sent_in_smaller_ones(batches, provi
     assert max(provider.n_answers.values()) == 1
 
 
+@pytest.mark.slow
 def test_a_batch_of_an_earlier_run_that_is_over_the_limit_is_sent_in_smaller_ones(
     batches, provider, book
 ):

@@ -24,6 +24,7 @@ def test_ballots_have_the_bytes_of_one_table_however_many_row_groups_they_need(d
     assert desk.out("ballots.parquet").read_bytes() == (desk.root / "whole.parquet").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_run_without_a_key_is_judged_by_the_offline_judge_and_says_so(desk):
     done = desk.run()
     assert done.exit_code == 0, done.said
