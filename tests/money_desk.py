@@ -22,7 +22,8 @@ from tasks.llm_select.count_usage import Bill
 from tasks.llm_select.judge import Judge
 from tasks.llm_select.judge_all import judge_prompts
 from tasks.llm_select.prompt import read_prompt
-from tests.fake_provider import FAULTS, USD_IN, USD_OUT
+from tests.behaviours import FAULTS
+from tests.fake_provider import USD_IN, USD_OUT
 from tests.selection_desk import Desk, record
 from tests.workspaces import PROJECT
 

@@ -11,7 +11,7 @@ from tasks.dedupe.step import work
 from tasks.lib.core.schemas import ANNOTATED, DEDUPE_DROPPED, HELD_OUT, KNOWN, POOL, UNIQUE
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
-from tests.test_dedupe import deduped, records_of, table
+from tests.dedupe_records import deduped, records_of, table
 from tests.workspaces import StepWorkspace
 
 ROW = {"output": None, "source": "x.jsonl:1", "extra": "{}", "input": ""}

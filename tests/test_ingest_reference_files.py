@@ -81,6 +81,7 @@ def test_several_held_out_sets_are_the_files_of_a_folder(space):
     ]
 
 
+@pytest.mark.slow
 def test_rows_that_are_not_records_are_skipped_and_counted(space, caplog):
     name = space.lines("done.jsonl", {"question": "Why?"}, {"question": ""}, {"question": None})
     assert len(space.run(annotated=name)["annotated"]) == 1

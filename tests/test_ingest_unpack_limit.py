@@ -4,9 +4,7 @@ The limits are small here; tests/test_ingest_damage.py has bombs of hundreds of 
 """
 
 import gzip
-import io
 import json
-import zipfile
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,7 +19,7 @@ from tasks.lib.core.errors import DataError
 from tasks.lib.core.schemas import INGEST_DROPPED, POOL
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import TableWriter, read_table
-from tests.ingest_rows import LIMITS, SECTION
+from tests.ingest_rows import LIMITS, SECTION, as_parquet, as_zip
 from tests.workspaces import StepWorkspace
 
 ROW_CHARS, COLUMNS = 1000, 20
@@ -54,17 +52,11 @@ def jsonl(*rows):
 
 
 def parquet(**columns):
-    file = io.BytesIO()
-    pq.write_table(pa.table(columns), file, compression="zstd")
-    return file.getvalue()
+    return as_parquet(pa.table(columns), compression="zstd")
 
 
 def archive(n_members, content):
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as opened:
-        for number in range(n_members):
-            opened.writestr(f"{number}.jsonl", content)
-    return packed.getvalue()
+    return as_zip({f"{number}.jsonl": content for number in range(n_members)})
 
 
 ROWS = jsonl({"instruction": "Say a word."})

@@ -11,7 +11,7 @@ import pytest
 from tasks.lib.gateway import concurrency
 from tasks.lib.gateway.concurrency import ConcurrencyLimit, StopRun, TaskPool
 from tasks.llm_select.verdicts import PickMethod
-from tests.fake_provider import honest
+from tests.behaviours import honest
 from tests.judge_desk import questions
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from tasks.cluster import step as cluster
 from tasks.estimate.estimate import estimate
-from tasks.estimate.selection import quote
+from tasks.estimate.quote_selection import quote
 from tasks.lib.core.dvc_yaml import load_yaml
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.records import record_id
@@ -32,8 +32,9 @@ from tasks.llm_select.judge import Judge
 from tasks.llm_select.pool_texts import PoolFile
 from tasks.llm_select.setup import Setup
 from tasks.llm_select.verdicts import ignore
+from tests.behaviours import honest
 from tests.conftest import PROJECT
-from tests.fake_provider import FakeProvider, honest
+from tests.fake_provider import FakeProvider
 from tests.workspaces import StepWorkspace
 
 DOLLY = PROJECT.parent / "shared" / "data" / "dolly_15k.jsonl.gz"

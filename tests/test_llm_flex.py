@@ -10,7 +10,8 @@ from tasks.lib.gateway.reply import Reply
 from tasks.lib.gateway.routes import load_route
 from tasks.lib.gateway.tariff import Tariff
 from tasks.lib.journal.models import CallCost
-from tests.fake_provider import USD_IN, USD_OUT, fails, says
+from tests.behaviours import fails, says
+from tests.fake_provider import USD_IN, USD_OUT
 from tests.judge_desk import questions
 
 UNAVAILABLE = fails(429, "Resource unavailable", "resource_unavailable")

@@ -19,7 +19,8 @@ from tasks.lib.gateway.request import CallSettings
 from tasks.lib.gateway.routes import load_route
 from tasks.lib.journal.journal import Journal
 from tasks.lib.journal.models import SelectionName
-from tests.fake_provider import Call, garbled, rates, says
+from tests.behaviours import garbled, rates, says
+from tests.exchange import Call
 from tests.judge_desk import FILTERED
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=60)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tasks.lib.core.errors import LLMError
-from tests.fake_provider import FakeProvider, honest
+from tests.behaviours import honest
 from tests.judge_desk import questions
 
 
@@ -63,9 +63,3 @@ def test_ollama_is_sent_a_context_for_the_whole_prompt_and_a_full_one_names_the_
 def test_whole_prompts_of_any_length_pass(put, provider):
     asked = [q for i, n in enumerate([3, 9, 30, 60] * 3) for q in questions(i + 1, size=n)[i:]]
     assert all(put(provider.deployment(), asked, concurrency=1))
-
-
-@pytest.fixture
-def provider(warm_client):
-    with FakeProvider() as server:
-        yield server

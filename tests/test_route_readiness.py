@@ -13,7 +13,8 @@ from tasks.lib.core.dvc_yaml import load_yaml
 from tasks.lib.gateway.litellm_setup import load_litellm
 from tasks.lib.gateway.routes import load_routes
 from tests.conftest import PROJECT
-from tests.fake_provider import FakeProvider, Response
+from tests.exchange import Response
+from tests.fake_provider import FakeProvider
 from tests.workspaces import free_port
 
 TODAY = date(2026, 11, 28)

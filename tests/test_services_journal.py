@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 import threading
-from contextlib import ExitStack, closing
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -55,12 +55,6 @@ def db_path(postgresql, database, tmp_path, monkeypatch):
     place = journal_place(tmp_path, {"llm_select": {"journal": url}})
     assert isinstance(place, SharedJournal)
     return place
-
-
-@pytest.fixture
-def journals(db_path):
-    with ExitStack() as stack:
-        yield lambda **how: stack.enter_context(closing(Journal(db_path, **how)))
 
 
 SPEND = """

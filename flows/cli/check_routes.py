@@ -57,7 +57,7 @@ class RouteCheck:
         """
         if stage == JUDGE and self._readiness and self._readiness.has_models:
             from tasks.estimate.longest_prompt import exact_sizes  # noqa: PLC0415
-            from tasks.estimate.selection import read_setup  # noqa: PLC0415
+            from tasks.estimate.quote_selection import read_setup  # noqa: PLC0415
             from tasks.estimate.tokens_needed import prompt_tokens  # noqa: PLC0415
 
             values = read_params(self._workspace / PARAMS_FILE)

@@ -108,8 +108,8 @@ def plan(as_json: AsJson = False) -> None:
 @app.command()
 def estimate(override: Override = None, as_json: AsJson = False) -> None:
     """Estimate the cost before you pay anything. -S does not change any file here."""
-    from tasks.estimate.ratings import quote_ratings  # noqa: PLC0415
-    from tasks.estimate.selection import quote  # noqa: PLC0415
+    from tasks.estimate.quote_ratings import quote_ratings  # noqa: PLC0415
+    from tasks.estimate.quote_selection import quote  # noqa: PLC0415
 
     asked = read_next_run(override or [])
     estimated = quote(asked.workspace, asked.values, is_grouped=asked.is_grouped)

@@ -9,7 +9,7 @@ import numpy as np
 
 from tasks.estimate.estimate import Range, cost_at
 from tasks.estimate.journal_admin import calls_for
-from tasks.estimate.selection import read_setup
+from tasks.estimate.quote_selection import read_setup
 from tasks.estimate.tokens_needed import Workload, prompt_tokens
 from tasks.lib.core.stage import Stage
 from tasks.lib.gateway.event_loop import run_loop

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from tasks.estimate.endpoint_models import Listing, ask_listing
 from tasks.estimate.longest_prompt import Sizes
 from tasks.estimate.model_facts import SOON_DAYS, alternatives, facts_of
-from tasks.estimate.ratings import rating_route
+from tasks.estimate.quote_ratings import rating_route
 from tasks.lib.core.errors import ParamError, nearest
 from tasks.lib.core.params import PARAMS_FILE, load_section
 from tasks.lib.gateway.deployment_settings import Deployment

@@ -12,12 +12,12 @@ import pytest
 from flows.cli.machine_checks import require_surroundings, shared_journal
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.stage import JOURNAL, STATE_DIR, Stage
+from tasks.lib.journal.copy_to_shared import lacks_own, share_own
 from tasks.lib.journal.journal import Journal
 from tasks.lib.journal.location import SharedJournal
 from tasks.lib.journal.models import LOST, Refused, SelectionName
 from tasks.lib.journal.reader import JournalReader
 from tasks.lib.journal.schema import connect_existing
-from tasks.lib.journal.share import lacks_own, share_own
 from tasks.llm_select.step import work as llm_select
 from tests.conftest import PROJECT
 from tests.journal_entries import ANSWER, REFUSED, TIMEOUT, buy, call, rows
@@ -115,7 +115,7 @@ def test_machines_that_copy_one_journal_at_once_copy_it_once(db_path, own):
     code = (
         "import sys; from pathlib import Path; "
         "from tasks.lib.journal.location import SharedJournal; "
-        "from tasks.lib.journal.share import share_own; "
+        "from tasks.lib.journal.copy_to_shared import share_own; "
         "share_own(SharedJournal(sys.argv[1], Path(sys.argv[2])))"
     )
     command = [sys.executable, "-c", code, db_path.url, str(db_path.folder)]
