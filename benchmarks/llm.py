@@ -167,7 +167,8 @@ async def _judge_all(route: Route, n: int) -> list[float]:
 def _steady_rate(done_s: list[float]) -> float:
     """Return the calls per second while all places are in use.
 
-    Only whole rounds of calls count, since the calls of a round may run in step.
+    Only whole rounds of calls count, since the calls of a round may run in step. There must be at
+    least four rounds.
     """
     n = CONCURRENCY * (len(done_s) // CONCURRENCY - 3)
     end = len(done_s) - CONCURRENCY - 1
