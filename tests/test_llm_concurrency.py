@@ -56,23 +56,31 @@ def test_without_a_success_calls_never_overlap():
     assert max(through(ConcurrencyLimit(64, 60.0), 30, hold_s=0.001, fails=range(30))) == 1
 
 
-def test_the_first_calls_are_spread_over_the_duration_of_one_call():
+def started_s(n_calls, duration_s):
+    """Return how long it takes to start calls after a call of `duration_s` has succeeded."""
+
     async def run():
-        limit, came = ConcurrencyLimit(10, 60.0), []
+        limit, came = ConcurrencyLimit(n_calls, 60.0), []
 
         async def call():
             async with limit.place():
                 came.append(time.monotonic())
-                await asyncio.sleep(0.5)
+                while len(came) < n_calls:
+                    await asyncio.sleep(0.001)
 
-        async with limit.place():
-            pass
-        limit.succeeded(0.3)
-        await asyncio.gather(*(call() for _ in range(10)))
-        return came
+        limit.succeeded(duration_s)
+        await asyncio.gather(*(call() for _ in range(n_calls)))
+        return came[-1] - came[0]
 
-    came = asyncio.run(run())
-    assert 0.15 < came[9] - came[0] < 10
+    return asyncio.run(run())
+
+
+def test_the_first_calls_are_spread_over_the_duration_of_one_call():
+    assert started_s(20, 0.1) > 0.08
+
+
+def test_the_first_calls_to_a_slow_model_do_not_wait_for_one_of_them_to_end():
+    assert 0.15 < started_s(20, 3600.0) < 60
 
 
 @pytest.fixture

@@ -202,3 +202,14 @@ def test_nothing_is_printed(provider, capfd):
     provider.script(fails(500), picks(1))
     ask(provider.deployment(), 2)
     assert capfd.readouterr() == ("", "")
+
+
+def test_litellm_spends_no_time_on_the_price_of_a_reply(provider):
+    async def talk(litellm):
+        call = {"model": "openai/gpt-4o-mini", "api_base": provider.api_base, "api_key": "none"}
+        response = await litellm.acompletion(messages=MESSAGES, **call)
+        await litellm.close_litellm_async_clients()
+        return response
+
+    response = asyncio.run(talk(load_litellm()))
+    assert response._hidden_params["response_cost"] is None

@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 from tasks.lib.core.events import log
 
 WAITING_PER_CALL = 2  # open questions per running call, since some wait for a retry
+MAX_STEP_S = 0.01  # between the starts of the first calls; twice a call's processor time
 MAX_AHEAD = 10_000  # questions begun after one that is still open, since their answers use memory
 
 Q = TypeVar("Q")
@@ -121,8 +122,8 @@ class ConcurrencyLimit:
     """Limits how many calls run at once, and adapts to a server that is too slow for them.
 
     One call runs until a call has succeeded. Then the limit rises to `concurrency`, spread over the
-    duration of that call: if all calls started at once, they would also end at once, and stay in
-    step from then on.
+    duration of that call, but by one at least every `MAX_STEP_S`: if all calls started at once,
+    they would also end at once, and stay in step from then on.
 
     A server with few slots lets the other calls wait, until most of them time out. Then the limit
     falls to half the number of calls that have succeeded within one time-out; by Little's law,
@@ -163,7 +164,7 @@ class ConcurrencyLimit:
         self._record(is_timeout=False)
         if not self._has_succeeded:
             self._has_succeeded = True
-            self._open_gradually(duration_s / self._concurrency)
+            self._open_gradually(min(duration_s / self._concurrency, MAX_STEP_S))
         elif self.lowered_s and duration_s * (1 + 1 / self._limit) < self._timeout_s / 2:
             self._open_place()
 

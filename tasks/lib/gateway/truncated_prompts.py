@@ -25,7 +25,8 @@ class CutWatch:
     def __init__(self, num_ctx: int | None = None) -> None:
         self._num_ctx = num_ctx
         self._highest = 0
-        self._at_highest: dict[str, int] = {}  # by request, the bytes of its prompt
+        self._keys: set[str] = set()  # of the first requests with this count
+        self._sizes = (0, 0)  # the bytes of the shortest and the longest prompt with this count
 
     def notice(self, request: Request, reply: Reply) -> ProviderError | None:
         """Return an error if the endpoint has read only part of a prompt."""
@@ -48,11 +49,13 @@ class CutWatch:
     def _is_ceiling(self, n: int, key: str, n_bytes: int) -> bool:
         """Record a count; return whether it is the highest and many different prompts share it."""
         if n > self._highest:
-            self._highest, self._at_highest = n, {}
+            self._highest, self._keys, self._sizes = n, set(), (n_bytes, n_bytes)
+        shortest, longest = self._sizes
         if n == self._highest:
-            self._at_highest[key] = n_bytes
-        sizes = self._at_highest.values()
-        return len(sizes) >= SAME_COUNTS and max(sizes) > SPREAD * min(sizes)
+            if len(self._keys) < SAME_COUNTS:
+                self._keys.add(key)
+            shortest, longest = self._sizes = min(shortest, n_bytes), max(longest, n_bytes)
+        return len(self._keys) >= SAME_COUNTS and longest > SPREAD * shortest
 
 
 def _cut(words: str, n_needed: int) -> ProviderError:
