@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.embed.encoder import encode_all
-from tasks.embed.load_encoder import Precision
+from tasks.embed.encoder_settings import Precision
 from tasks.embed.model_source import find_model
 from tasks.embed.pool_texts import PoolText
 from tasks.lib.core.dvc_yaml import load_yaml

@@ -29,10 +29,10 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from tasks.lib.kmeans import balanced as ours
+from tasks.lib.kmeans.assign_rows import Bounds
 from tasks.lib.kmeans.balanced import equal_size_kmeans
 from tasks.lib.kmeans.lloyd import lloyd
 from tasks.lib.kmeans.partition import Vectors, inertia, rows_of
-from tasks.lib.kmeans.transport import Bounds
 
 ITERATIONS = 10  # of each solver in `plain`
 CLUSTERS = [2, 4, 7, 9, 14, 32, 60, 100]  # in `solvers`

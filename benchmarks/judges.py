@@ -32,8 +32,8 @@ from threadpoolctl import threadpool_limits
 
 from tasks.choose.order import JudgedRecords, by_coverage
 from tasks.lib.coverage.greedy import greedy
-from tasks.lib.prompts.geometry import Geometry, Mode
 from tasks.lib.prompts.group import group
+from tasks.lib.prompts.prompt_size import Geometry, Mode
 from tasks.lib.similarity.cosine import Rows
 from tasks.llm_select.votes import MIN_COMBINED, judge_scores
 

@@ -24,7 +24,7 @@ from judges import covering
 from scipy.stats import spearmanr
 from simulated import BIAS, EFFECTS, SIZE, Ballots, Floats, Judge, Pool, draw
 
-from tasks.lib.core.shown import shorten
+from tasks.lib.core.shown_text import shorten
 from tasks.lib.gateway.local_server import LocalServer
 from tasks.lib.similarity.cosine import Rows
 from tasks.llm_select.candidates import Candidates

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from tasks.lib.prompts.compose import compose
-from tasks.lib.prompts.geometry import Mode
+from tasks.lib.prompts.prompt_size import Mode
 from tasks.llm_select.votes import Ranking, as_ballot, combine, is_settled, n_asked, order
 
 SEEDS = range(20)

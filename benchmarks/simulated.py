@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.lib.coverage.greedy import judge_unit
-from tasks.lib.prompts.geometry import Geometry, Mode
 from tasks.lib.prompts.group import group
+from tasks.lib.prompts.prompt_size import Geometry, Mode
 from tasks.lib.similarity.corpus import Corpus
 from tasks.lib.similarity.cosine import Rows, Vectors
 from tasks.lib.similarity.lsa import lexical_space

@@ -28,7 +28,8 @@ import httpx
 import psutil
 
 from benchmarks import paid_workspace
-from tests.fake_provider import FAULTS, FakeProvider, fails, faulty, honest
+from tests.behaviours import FAULTS, fails, faulty, honest
+from tests.fake_provider import FakeProvider
 from tests.workspaces import Workspace, free_port, wait_until
 
 N_RECORDS = 60

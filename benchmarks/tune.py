@@ -23,8 +23,8 @@ from tasks.evaluate.params import TuningPrecision, check
 from tasks.evaluate.tune.language_model import Machine, load_model, load_tokenizer
 from tasks.evaluate.tune.prompts import Example, tokenize
 from tasks.evaluate.tune.train import ADAPTER_FILE, IGNORED, Recipe, save_adapter, train
-from tasks.ingest.classify import Ingest
-from tasks.ingest.named_files import NamedFile, read_named_file
+from tasks.ingest.classify_rows import Ingest
+from tasks.ingest.reference_files import NamedFile, read_named_file
 from tasks.lib.core.params import load_section, read_params
 
 SEED = 0

@@ -14,14 +14,14 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from flows.cli import console
+from flows.cli import console, show_comparison
 from flows.cli.used_answers import used_answers
 from flows.curate import PARTIAL, raise_failure, run_as_program, run_stages
 from flows.dvc import command as dvc
 from flows.dvc.variants import Variant, make_workspaces, read_variants
 from flows.dvc.workspace import find_workspace, run_lock
 from flows.lost_runs import claim
-from flows.pages import publish, publish_results
+from flows.prefect_pages import publish, publish_results
 from flows.stage_task import Done, Run
 from flows.tracking import markdown, paper
 from flows.tracking.comparison import Outcome, VariantState
@@ -60,7 +60,7 @@ def compare(override: list[str] | None = None) -> State[None] | None:
             publish(markdown.comparison(outcomes), "comparison", "The variants side by side")
             tables = paper.write_tables(user_workspace, outcomes)
             address = log_comparison(user_workspace, outcomes, ends, tables)
-            console.comparison(outcomes, address, tables)
+            show_comparison.comparison(outcomes, address, tables)
     except CurationError as error:
         return Failed(message=str(error), data=error)  # raising it would print a traceback
     return _state(outcomes)

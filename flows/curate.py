@@ -20,26 +20,26 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from flows.cli import console
-from flows.cli.ready import RouteCheck
+from flows.cli.check_routes import RouteCheck
+from flows.cli.machine_checks import require_surroundings
 from flows.cli.supervise import end_with_supervisor
-from flows.cli.surroundings import require_surroundings
 from flows.cli.used_answers import used_answers
 from flows.dvc import command as dvc
 from flows.dvc import overrides
-from flows.dvc.clean_clone import clean_clone, share
+from flows.dvc.commit_clone import clean_clone, share
 from flows.dvc.run_parameters import as_overrides, own_workspace
 from flows.dvc.workspace import find_workspace, run_lock
 from flows.identity import identify
 from flows.lost_runs import claim
 from flows.lost_server import end_with_own_server
-from flows.pages import announce_failure, announce_results, publish, publish_results
+from flows.prefect_pages import announce_failure, announce_results, publish, publish_results
 from flows.stage_task import Done, Run, stage_task
 from flows.tracking import markdown
 from flows.tracking.log_run import EndedRun, log_run
 from flows.tracking.store import prepare
 from tasks.lib.core.dvc_yaml import Graph, StageSpec, read_graph
 from tasks.lib.core.errors import CAPPED, INTERRUPTED, CurationError, DataError, VariantFailed
-from tasks.lib.core.wording import visible_line
+from tasks.lib.core.format_text import visible_line
 
 PARTIAL = "Partial"
 

@@ -19,7 +19,7 @@ from flows.dvc.evaluation import copy_results, evaluation_workspace
 from flows.dvc.evaluation import plan as make_plan
 from flows.dvc.workspace import find_workspace
 from flows.lost_runs import claim
-from flows.pages import publish
+from flows.prefect_pages import publish
 from flows.stage_task import Done, Run
 from flows.tracking.log_evaluation import log_evaluation
 from flows.tracking.log_run import took_s

@@ -1,6 +1,6 @@
 """Close in Prefect what a killed run left open there, since it could not report its own end.
 
-Prefect itself would show such a run as Running for ever.
+Without this, Prefect would show the run as Running forever.
 """
 
 from contextlib import suppress
@@ -25,7 +25,7 @@ UNFINISHED = {StateType.RUNNING, StateType.CANCELLING}
 
 
 def claim(workspace: Path, run_id: str) -> None:
-    """Record that a run is working in a workspace, and close the previous run if it was killed.
+    """Record that a run has started in a workspace, and close the previous run if it was killed.
 
     The caller holds the lock of the workspace, so no other run works there.
     """

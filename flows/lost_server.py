@@ -57,7 +57,7 @@ def _is_alive(server: psutil.Process) -> bool:
 
 
 def _end() -> None:
-    """Interrupt the run, so that its stage ends in order, and end the program with an error."""
+    """Interrupt the run, so that its stage ends cleanly, and end the program with an error."""
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(STOP_WITHIN_S)
     fix = "Run it again to continue; no finished work and no paid answer is lost."

@@ -17,7 +17,7 @@ from prefect.types import SecretDict
 from pydantic import SecretStr
 
 from flows.cli import console
-from flows.pages import Announcement
+from flows.prefect_pages import Announcement
 from tasks.lib.core.errors import CurationError, ParamError
 
 ADDRESS = "SELECTLLM_WEBHOOK"

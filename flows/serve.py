@@ -19,8 +19,8 @@ from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import PrefectException
 
 from flows.cli import console
+from flows.cli.machine_checks import prefect_urls, require_surroundings
 from flows.cli.supervise import END_RUN_WITHIN_S, STOP_WITHIN_S, end_with_supervisor
-from flows.cli.surroundings import prefect_urls, require_surroundings
 from flows.dvc.workspace import find_workspace
 from tasks.lib.core.dvc_yaml import load_yaml
 from tasks.lib.core.errors import CurationError, ParamError

@@ -21,11 +21,11 @@ from flows.prefect_log import shorten_errors
 from tasks.lib.core.dvc_yaml import StageSpec
 from tasks.lib.core.errors import CheckFailed, CurationError, StageFailed
 from tasks.lib.core.events import EVENTS_VARIABLE, RUN_VARIABLE, Ended, read_events
+from tasks.lib.core.format_text import visible
 from tasks.lib.core.hiding import hide
 from tasks.lib.core.inputs import DeclaredInputs
 from tasks.lib.core.params import PARAMS_FILE, lookup, read_params
 from tasks.lib.core.stage import STATE_DIR
-from tasks.lib.core.wording import visible
 
 POLL_S = 0.1
 KEPT_LINES = 40  # of the output of DVC and the step, shown if the stage fails

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import tasks
 from tasks.lib.core.errors import CurationError, ParamError, nearest
+from tasks.lib.core.format_text import visible_line
 from tasks.lib.core.params import PARAMS_FILE, read_params
-from tasks.lib.core.wording import visible_line
 
 SHARED_SECTIONS = ("engine", "seed", "models", "compare")
 

@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from tasks.ingest.classify import Ingest, classify_rows
+from tasks.ingest.classify_rows import Ingest, classify_rows
 from tasks.ingest.rows import Rows
 from tasks.lib.core.errors import CurationError
 from tests.ingest_rows import SECTION, read_file

@@ -30,11 +30,14 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=50)
 settings.load_profile("repeatable")
 
-# Fixtures that several files use.
+# Fixtures that several files use; a module comes before those that import it.
 pytest_plugins = (
     "tests.encoding",
+    "tests.ingest_rows",
     "tests.journal_entries",
     "tests.judge_desk",
+    "tests.batch_desk",
+    "tests.sound_run",
     "tests.reported_run",
     "tests.sealed_desk",
     "tests.selection_desk",
@@ -59,8 +62,11 @@ FIRST_PARTY = (
 GROUPS = {
     "sample": ("project", "stale_keys", "verify_bytes"),
     "paid": ("paid_run", "run_budget"),
-    "server": ("run", "identity", "clean_clone", "deployment", "run_parameters", "compare"),
-    "clusters": ("grouping", "cluster", "geometry", "kmeans", "solver", "baseline_methods"),
+    "server": ("run", "identity", "commit_clone", "deployment", "run_parameters", "compare"),
+    "clusters": (
+        *("grouping", "compose", "cluster", "prompt_size", "kmeans", "solver"),
+        "baseline_methods",
+    ),
     "validation": ("validate", "validate_faults", "validate_near"),
 }
 GROUP_OF = {f"test_{name}": group for group, names in GROUPS.items() for name in names}

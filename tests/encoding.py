@@ -7,7 +7,7 @@ import pytest
 
 from tasks.embed.batches import TokenizedText, padded_length
 from tasks.embed.encoder import encode_all
-from tasks.embed.load_encoder import Precision
+from tasks.embed.encoder_settings import Precision
 from tasks.embed.model_source import find_model
 from tasks.embed.pool_texts import PoolText
 

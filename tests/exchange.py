@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tasks.lib.gateway.fence import CandidateBlock, parse_block
+from tasks.lib.gateway.prompt_fence import CandidateBlock, parse_block
 from tests.protocols import messages_of
 
 BYTES_PER_TOKEN = 4

@@ -15,9 +15,9 @@ from tasks.lib.journal.journal import Journal
 from tasks.llm_select.cascade import JudgeSettings
 from tasks.llm_select.judge import Judge
 from tasks.llm_select.prompt import read_prompt
-from tasks.llm_select.verdicts import Ballot, PickMethod, Question, Verdict
-from tasks.llm_select.votes import judge_scores
-from tests.fake_provider import FakeProvider, fails, honest, says
+from tasks.llm_select.verdicts import Question
+from tests.behaviours import fails, honest, says
+from tests.fake_provider import FakeProvider
 from tests.workspaces import PROJECT
 
 PROMPT = read_prompt(PROJECT / "tasks/llm_select/criteria.txt")
@@ -38,14 +38,6 @@ def texts(candidates):
 
 def questions(n, n_ranked=1, size=SIZE):
     return [Question(i + 1, np.arange(i * size, (i + 1) * size), n_ranked) for i in range(n)]
-
-
-def verdict_of(slots, n_slots):
-    """Return the verdict of a model that ranks these slots, without answers."""
-    slots = tuple(slots)
-    ballot = Ballot(n_slots, slots, slots, is_whole=True)
-    scores = judge_scores(slots, n_slots, max(1, len(slots)))
-    return Verdict(slots, scores, PickMethod.LLM, {}, (ballot,), ())
 
 
 def chosen(question, verdict):

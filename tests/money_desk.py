@@ -12,17 +12,18 @@ import pytest
 from tasks.lib.core.schemas import BALLOTS
 from tasks.lib.core.tables import read_table
 from tasks.lib.gateway.gateway import Gateway
-from tasks.lib.gateway.lookup import WithoutAnswer
+from tasks.lib.gateway.journal_lookup import WithoutAnswer
 from tasks.lib.gateway.request import CallSettings
 from tasks.lib.gateway.routes import load_route
 from tasks.lib.journal.journal import Journal
 from tasks.llm_select.candidates import Candidates
 from tasks.llm_select.cascade import JudgeSettings
+from tasks.llm_select.count_usage import Bill
 from tasks.llm_select.judge import Judge
-from tasks.llm_select.judging import judge_prompts
+from tasks.llm_select.judge_all import judge_prompts
 from tasks.llm_select.prompt import read_prompt
-from tasks.llm_select.usage import Bill
-from tests.fake_provider import FAULTS, USD_IN, USD_OUT
+from tests.behaviours import FAULTS
+from tests.fake_provider import USD_IN, USD_OUT
 from tests.selection_desk import Desk, record
 from tests.workspaces import PROJECT
 

@@ -4,8 +4,8 @@ import numpy as np
 
 from tasks.baseline import in_prompts
 from tasks.baseline.by_score import Score
-from tasks.baseline.registry import BaselinePool
-from tasks.lib.prompts.geometry import Geometry, Mode
+from tasks.baseline.methods import BaselinePool
+from tasks.lib.prompts.prompt_size import Geometry, Mode
 
 
 def unit_vectors(n, seed=0, d=8, n_blobs=0, noise=0.3):

@@ -1,6 +1,6 @@
 """The protocols of providers: how a question arrives, and how a reply or an error goes back.
 
-Behaviours of `tests.fake_provider` speak OpenAI's chat completions; for another path, the server
+Behaviours in `tests.behaviours` speak OpenAI's chat completions; for another path, the server
 translates what they say.
 """
 

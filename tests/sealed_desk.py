@@ -13,7 +13,7 @@ from tasks.lib.core.schemas import (
     DEDUPE_DROPPED,
     INGEST_DROPPED,
 )
-from tests.fake_provider import fails, honest, says
+from tests.behaviours import fails, honest, says
 
 OUTS = {
     "ingest": [

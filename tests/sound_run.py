@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from tasks.lib.core import schemas
 from tasks.lib.core.records import record_id
@@ -13,8 +14,9 @@ from tasks.lib.core.stage import Stage
 from tasks.lib.documents.choice import Choice
 from tasks.lib.documents.clusters import Clusters
 from tasks.lib.documents.usage import Usage
-from tasks.lib.documents.validation import Finding
+from tasks.lib.documents.validation import Finding, ValidationResult
 from tasks.validate.artifacts import Artifacts, Limits, summarise
+from tasks.validate.step import validate
 from tests.workspaces import StepWorkspace
 
 LIMITS = Limits(
@@ -220,6 +222,12 @@ def sound() -> Run:
         clusters={**CLUSTERS, "n_records": 7, "n_prompts": 3},
         usage=dict(FAIR),
     )
+
+
+@pytest.fixture(scope="session")
+def sound_result() -> ValidationResult:
+    """Validate a sound run, and import Great Expectations without its warnings."""
+    return validate(sound().artifacts(), LIMITS).result
 
 
 def findings_of(run: Run, table: str) -> list[Finding]:

@@ -7,7 +7,8 @@ import pytest
 
 from tasks.audit.answers import used_answers
 from tasks.audit.verify import verify
-from tests.fake_provider import FakeProvider, fails, honest, late, says
+from tests.behaviours import fails, honest, late, says
+from tests.fake_provider import FakeProvider
 from tests.sealed_desk import blocked, difference_of, explained, seal, sees, select
 
 
@@ -51,6 +52,7 @@ def test_a_selection_follows_from_its_journal_without_a_call(table, name):
     assert {path: path.read_bytes() for path in before} == before
 
 
+@pytest.mark.slow
 def test_verify_needs_no_key(table, monkeypatch):
     monkeypatch.setenv("MY_ACCESS", "a-secret-of-sixteen")
     with FakeProvider() as provider:
@@ -90,6 +92,7 @@ def keys_of_judgements(table):
     return {answer["key"] for judgement in table.judgements() for answer in judgement["answers"]}
 
 
+@pytest.mark.slow
 def test_an_answer_to_an_attention_check_is_checked_too(table):
     with FakeProvider() as provider:
         select(table, provider, attention_checks=2)
@@ -121,6 +124,7 @@ def test_a_missing_answer_is_named_with_its_prompt(table):
     assert difference_of(table).what == f"answers are missing: {key} (prompt 1)"
 
 
+@pytest.mark.slow
 def test_a_damaged_journal_is_named_whatever_is_wrong_with_it(table):
     select(table)
     journal = table.root / ".selectllm/journal.sqlite"
@@ -167,6 +171,7 @@ def test_a_changed_price_of_a_call_is_found_in_the_journal(table, setting):
     assert f"answers were changed: {key}" in difference_of(table).what
 
 
+@pytest.mark.slow
 def test_a_changed_price_of_a_reply_without_an_answer_is_found_in_the_journal(table):
     with FakeProvider() as provider:
         provider.script(says("No."))
@@ -212,6 +217,7 @@ def test_a_journal_of_another_selection_and_a_missing_one_have_their_own_message
     assert not journal.exists()
 
 
+@pytest.mark.slow
 def test_the_answers_of_the_offline_judge_are_proven_without_a_journal(table):
     select(table)
     journal = table.root / ".selectllm/journal.sqlite"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.baseline.registry import METHODS, MethodName, too_slow
+from tasks.baseline.methods import METHODS, MethodName, too_slow
 from tasks.baseline.response_model import LIKELIEST, ResponseModel
 from tasks.baseline.response_scores import ResponseStore
 from tasks.baseline.step import Baseline, baseline, check, work

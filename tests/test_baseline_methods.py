@@ -5,10 +5,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.baseline import by_coverage, by_density, by_text, by_vector, in_prompts
+from tasks.baseline import (
+    by_coverage,
+    by_density,
+    by_quality_and_diversity,
+    by_text,
+    by_vector,
+    in_prompts,
+)
 from tasks.baseline.by_score import Score
-from tasks.baseline.registry import METHODS, BaselinePool, MethodName, selections
-from tasks.lib.prompts.geometry import Geometry, Mode
+from tasks.baseline.methods import METHODS, BaselinePool, MethodName, selections
+from tasks.lib.prompts.prompt_size import Geometry, Mode
 from tasks.lib.similarity.novelty import densities
 from tasks.lib.typicality.typicality import choose
 from tests.pools import on_circle, pool_of, unit_vectors
@@ -153,14 +160,14 @@ def test_qdit_adds_the_judge_score_to_what_a_record_covers():
         values[expected] = -1
         expected.append(int(values.argmax()))
         best = np.maximum(best, cosines[expected[-1]])
-    assert by_coverage.qdit(vectors, scores, budget, seed=0).tolist() == expected
+    assert by_quality_and_diversity.qdit(vectors, scores, budget, seed=0).tolist() == expected
 
 
 def test_deita_takes_the_highest_scores_and_skips_similar_records():
     vectors = on_circle(0, 5, 90, 180)  # the first two have a cosine of 0.996
     scores = np.array([0.9, 1.0, 0.5, np.nan])
-    assert by_coverage.deita(vectors, scores, 2, seed=0).tolist() == [1, 2]
-    assert by_coverage.deita(vectors, scores, 4, seed=0).tolist() == [1, 2, 3, 0]
+    assert by_quality_and_diversity.deita(vectors, scores, 2, seed=0).tolist() == [1, 2]
+    assert by_quality_and_diversity.deita(vectors, scores, 4, seed=0).tolist() == [1, 2, 3, 0]
 
 
 def novelty(vectors, row, others, factors):

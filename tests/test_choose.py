@@ -13,8 +13,9 @@ from tasks.lib.core.errors import DataError, ParamError
 from tasks.lib.core.schemas import BALLOTS, POOL
 from tasks.lib.core.stage import Stage
 from tasks.lib.coverage.greedy import greedy, judge_unit
-from tasks.lib.prompts.quota import prompt_order
-from tests.fake_provider import FakeProvider, fails, honest
+from tasks.lib.prompts.share_budget import prompt_order
+from tests.behaviours import fails, honest
+from tests.fake_provider import FakeProvider
 from tests.selection_desk import text_of
 from tests.test_grouping import literal_turns
 
@@ -173,6 +174,7 @@ def test_every_selected_record_can_be_traced_back_to_its_ballots(desk):
         assert receipt["answers"] == judgement["answers"]
 
 
+@pytest.mark.slow
 def test_the_same_inputs_give_the_same_bytes_and_a_smaller_budget_a_prefix(desk):
     desk.run()
     whole = desk.choose([3, 12])

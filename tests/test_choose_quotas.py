@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from tasks.choose.order import by_coverage, by_ranks
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.schemas import POOL
+from tasks.lib.coverage.parse_quotas import Spread, load_quotas, make_quotas
 from tasks.lib.coverage.quotas import Quota, UnmetQuotaError
-from tasks.lib.coverage.wanted import Spread, load_quotas, make_quotas
-from tests.fake_provider import FakeProvider, fails, honest
+from tests.behaviours import fails, honest
+from tests.fake_provider import FakeProvider
 from tests.selection_desk import SIZE, Desk, mixed_record, text_of
 from tests.test_choose import POOLS, judged
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.choose.order import by_coverage, by_ranks
-from tasks.choose.weights import Targets
+from tasks.choose.targets import Targets
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.schemas import KNOWN, POOL
 from tests.fake_provider import FakeProvider

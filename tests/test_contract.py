@@ -5,8 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-from functools import cache
-from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
@@ -15,6 +13,7 @@ from dvc.repo import Repo
 
 from tasks.lib.core.dvc_yaml import Graph, load_yaml, read_graph
 from tests.conftest import PROJECT
+from tests.modules import DOCSTRING_ONLY, MODULES, closure, first_party, imports, lines
 
 ROOMS = (
     "core",
@@ -47,44 +46,9 @@ ROOMS_OF = {name: f"tasks/{name}" for name in STAGES} | {
     name: f"tasks/evaluate/{name}" for name in EVALUATION
 }
 """The folder of each step."""
+
+
 STEPS = sorted(p.parent.name for p in (PROJECT / "tasks").glob("*/step.py"))
-MODULES = {
-    str(path.relative_to(PROJECT)): path
-    for folder in ("tasks", "flows")
-    for path in (PROJECT / folder).rglob("*.py")
-}
-DOCSTRING_ONLY = {
-    file
-    for file, path in MODULES.items()
-    if path.name == "__init__.py" and len(path.read_text().splitlines()) == 1
-}
-
-
-@cache
-def imports(path: Path) -> set[str]:
-    """Return every module that a file imports, at its top or inside a function, by dotted name."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return names
-
-
-def first_party(path: Path) -> set[str]:
-    """Return our files that a file imports directly, including their packages."""
-    files = set()
-    for name in imports(path):
-        parts = name.split(".")
-        stems = ["/".join(parts[:n]) for n in range(1, len(parts) + 1)]
-        files |= {file for s in stems for file in (f"{s}.py", f"{s}/__init__.py")} & set(MODULES)
-    return files
-
-
-def lines(file: str) -> int:
-    """Return the number of lines of one of our files."""
-    return len(MODULES[file].read_text(encoding="utf-8").splitlines())
 
 
 def declared_modules(stage: str) -> set[str]:
@@ -93,17 +57,6 @@ def declared_modules(stage: str) -> set[str]:
     return {
         file for file in MODULES if {PurePosixPath(file), *PurePosixPath(file).parents} & set(deps)
     }
-
-
-def closure(start: str) -> set[str]:
-    """Return our files that a file needs, directly or not, including itself."""
-    seen, todo = set(), [start]
-    while todo:
-        file = todo.pop()
-        if file not in seen:
-            seen.add(file)
-            todo += first_party(MODULES[file])
-    return seen
 
 
 def test_a_step_has_one_name_everywhere():
@@ -255,12 +208,16 @@ def test_checking_params_imports_nothing_heavy():
     assert done.stdout.strip() == ""
 
 
+@pytest.mark.slow
 def test_what_embeds_nothing_does_not_import_torch():
     """Only embed and `selectllm evaluate` need it, and it takes seconds."""
     modules = ["flows.curate", "flows.cli.commands", "flows.cli.show_audit", "flows.cli.doctor"]
     modules += [f"tasks.{name}.step" for name in STEPS]
     modules += [f"tasks.audit.{name}" for name in ("verify", "explain", "answers")]
-    modules += [f"tasks.estimate.{name}" for name in ("selection", "ratings", "preview", "context")]
+    modules += [
+        f"tasks.estimate.{name}"
+        for name in ("quote_selection", "quote_ratings", "preview", "longest_prompt")
+    ]
     code = (
         f"import sys, {', '.join(modules)}; print({{'torch', 'transformers'}} & set(sys.modules))"
     )
@@ -268,88 +225,3 @@ def test_what_embeds_nothing_does_not_import_torch():
         [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "set()"
-
-
-def test_every_package_is_pinned_and_none_is_known_malware():
-    pins = [
-        line.split(";")[0].strip()
-        for line in (PROJECT / "constraints.txt").read_text().splitlines()
-        if line and line[0] != "#"
-    ]
-    assert all(re.fullmatch(r"[a-z0-9-]+==[^ ]+", pin) for pin in pins)
-    assert not {"litellm==1.82.7", "litellm==1.82.8"} & set(pins)
-
-
-def test_make_installs_only_pinned_packages_whose_files_have_hashes():
-    def pins(lines):
-        return {line.partition(" ;")[0] for line in lines}
-
-    pinned = pins((PROJECT / "constraints.txt").read_text().splitlines())
-    for path in (PROJECT / ".ci/requirements").glob("*.txt"):
-        lines = path.read_text().replace(" \\\n", "\n").splitlines()
-        packages = [line for line in lines if line[0] != " "]
-        assert pins(packages) <= pinned, path
-        hashed = {a for a, b in pairwise(lines) if b.startswith("    --hash=sha256:")}
-        assert set(packages) <= hashed, path
-        assert all(re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}|[a-z0-9-]+==.*", x) for x in lines)
-        assert "://" not in path.read_text()
-    makefile = (PROJECT / "Makefile").read_text()
-    installs = [line for line in makefile.splitlines() if line.startswith("\t$(PIP)")]
-    assert installs
-    for line in installs:
-        assert "--require-hashes" in line or line.split("#")[0].split()[-1] in ("torch", "."), line
-
-
-# The tests
-
-TESTS = {f"tests.{path.stem}": path for path in (PROJECT / "tests").glob("*.py")}
-WHOLE = {
-    *("contract", "deployment", "graph", "messages", "paid_run", "progress", "project", "readme"),
-    "run",
-    "stale_keys",
-}
-"""Tests of the core or of the whole project, which belong to no other room."""
-
-
-def needed_by(test: str) -> set[str]:
-    """Return the modules that a test imports, directly or through shared test modules."""
-    seen, todo = set(), [test]
-    while todo:
-        module = todo.pop()
-        if module not in seen:
-            seen.add(module)
-            todo += imports(TESTS[module]) if module in TESTS else []
-    return seen
-
-
-def test_every_test_file_belongs_to_a_room():
-    rooms = {str(PurePosixPath(file).parent).replace("/", ".") for file in MODULES}
-    rooms -= {"tasks", "tasks.lib", "tasks.lib.core", "flows"}
-    for test in TESTS:
-        if test.startswith("tests.test_") and test.removeprefix("tests.test_") not in WHOLE:
-            assert {module.rpartition(".")[0] for module in needed_by(test)} & rooms, test
-
-
-def calls_in(path: Path) -> list[ast.Call]:
-    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-    return [node for node in nodes if isinstance(node, ast.Call)]
-
-
-def test_no_test_waits_for_a_fixed_time():
-    """A test polls with `wait_until`, which ends as soon as the condition is met.
-
-    Only the fake provider sleeps, for as long as a test requests.
-    """
-    for test in TESTS.keys() - {"tests.workspaces", "tests.fake_provider"}:
-        for call in calls_in(TESTS[test]):
-            if ast.unparse(call.func) == "time.sleep":
-                assert float(ast.unparse(call.args[0])) <= 0.3, f"{test}:{call.lineno}"
-
-
-def test_no_test_listens_on_a_fixed_port():
-    for test, path in TESTS.items():
-        for call in calls_in(path):
-            for address in (arg for arg in call.args if isinstance(arg, ast.Tuple)):
-                match [getattr(part, "value", None) for part in address.elts]:
-                    case [str() as host, int() as port]:
-                        assert host not in {"127.0.0.1", "localhost", ""} or not port, test

@@ -4,108 +4,33 @@ import os
 import random
 import subprocess
 import sys
-from itertools import groupby
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from tasks.dedupe.find_duplicates import COLUMNS, Near, fingerprint
-from tasks.dedupe.lsh import find_components, prune_false_candidates
-from tasks.dedupe.minhash import bands_for, minhash
+from tasks.dedupe.find_duplicates import Near
 from tasks.dedupe.near_index import MAX_CANDIDATES
-from tasks.dedupe.step import Dedupe, Deduped, PoolBatches, check, dedupe, work
+from tasks.dedupe.step import check, work
 from tasks.lib.core.drops import DedupeDrop
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.schemas import DEDUPE_DROPPED, DEDUPE_NEAR, POOL, UNIQUE
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
-from tasks.lib.executor import Executor
-from tasks.lib.text.shingles import DENSE, field_texts, jaccard, shingles
-from tasks.lib.text.typography import comparable, normalise
-from tests.workspaces import StepWorkspace
-
-PROJECT = Path(__file__).parent.parent
-PARAMS = Dedupe(near_threshold=0.8, n_permutations=128, near=Near.MERGE)
-PASSAGE = (
-    "The harbour was dredged in spring, and ferries came back before the first warm week. "
-    "Fishermen sold mackerel from their boats, children learnt to dive from the old crane, "
-    "and nobody missed the trucks that used to rattle through the town at night."
-)
-
-
-Record = tuple[str, str, str]
-"""Id, instruction and input."""
-
-
-def records_of(*texts: str | tuple[str, str]) -> list[Record]:
-    pairs = [(text, "") if isinstance(text, str) else text for text in texts]
-    return [(f"r{i}", *pair) for i, pair in enumerate(pairs)]
-
-
-def deduped(
-    *texts: str | tuple[str, str], threshold: float = 0.8, near: Near = Near.MERGE
-) -> Deduped:
-    return dedupe_records(records_of(*texts), threshold, near)
-
-
-def dedupe_records(
-    records: list[Record], threshold: float, near: Near = Near.MERGE, batch_size: int = 3
-) -> Deduped:
-    batches = table(records).to_batches(batch_size)
-    params = PARAMS.model_copy(update={"near_threshold": threshold, "near": near})
-    return dedupe(PoolBatches(len(records), lambda: iter(batches)), params, Executor.LOCAL)
-
-
-def table(records: list[Record]) -> pa.Table:
-    schema = pa.schema([(name, pa.string()) for name in COLUMNS])
-    rows = [dict(zip(COLUMNS, record, strict=False)) for record in records]  # without context
-    return pa.Table.from_pylist(rows, schema=schema)
-
-
-def pieces_of(text: str) -> set[str]:
-    """Return the shingles of a normalised text, computed directly from the definition."""
-    text = text.casefold()
-
-    def is_dense(character: str) -> bool:
-        return any(first <= ord(character) <= last for first, last in DENSE)
-
-    pieces = set()
-    for dense, run in groupby(text, is_dense):
-        characters, width = "".join(run), 2 if dense else 5
-        pieces |= {characters[i : i + width] for i in range(max(1, len(characters) - width + 1))}
-    return pieces
-
-
-def overlap(a: str, b: str) -> float:
-    """Return the Jaccard similarity, computed with Python sets."""
-    x, y = pieces_of(normalise(a)), pieces_of(normalise(b))
-    return len(x & y) / len(x | y)
-
-
-def similarity(a: str, b: str) -> float:
-    return jaccard(*(np.unique(shingles([normalise(text)]).hashes) for text in (a, b)))
-
-
-# --- identical ---
+from tasks.lib.text.shingles import field_texts
+from tasks.lib.text.typography import comparable
+from tests.dedupe_records import PARAMS, PASSAGE, deduped, overlap, similarity
+from tests.workspaces import PROJECT, StepWorkspace
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        *(
-            "Name  three\nbirds' nests.",
-            "\tName three birds' nests. ",
-            "Ｎａｍｅ three birds' nests.",
-        ),
-        *(
-            "Name three birds’ nests.",
-            "Name three\u200b birds' nests.",
-            "Name\u00a0three birds' nests.",
-        ),
+        "Name  three\nbirds' nests.",
+        "\tName three birds' nests. ",
+        "Ｎａｍｅ three birds' nests.",
+        "Name three birds’ nests.",
+        "Name three\u200b birds' nests.",
+        "Name\u00a0three birds' nests.",
     ],
 )
 def test_records_that_differ_only_in_typography_are_identical(other):
@@ -125,9 +50,6 @@ def test_the_same_text_is_identical_however_it_is_split_into_instruction_and_inp
 def test_a_placeholder_for_no_input_counts_as_an_empty_input(placeholder):
     _, dropped, _ = deduped(("Name three birds.", ""), ("Name three birds.", placeholder))
     assert [d.reason for d in dropped] == [DedupeDrop.IDENTICAL]
-
-
-# --- near ---
 
 
 @pytest.mark.parametrize(
@@ -242,17 +164,8 @@ def test_one_question_about_two_passages_is_kept_twice():
 
 
 def test_a_record_that_is_near_only_a_dropped_record_is_kept():
-    words = [
-        "neighbour",
-        "carpenter",
-        "fisherman",
-        "gardener",
-        "librarian",
-        "mechanic",
-        "postman",
-        "sailor",
-        "teacher",
-    ]
+    words = ["neighbour", "carpenter", "fisherman", "gardener", "librarian", "mechanic"]
+    words += ["postman", "sailor", "teacher"]
     slips = ["neighbbour", "carppenter", "fishherman", "garddener"]
     chain = [" ".join(["Describe a day of", *slips[:n], *words[n:]]) for n in (0, 2, 4)]
     assert overlap(*chain[:2]) >= 0.75 <= overlap(*chain[1:]) and overlap(chain[0], chain[2]) < 0.75
@@ -290,108 +203,6 @@ def test_in_a_pool_from_one_template_near_duplicates_of_the_first_64_are_dropped
         ("identical", f"r{len(made) - 1}"),
         ("near", "r0"),
     ]
-
-
-# --- any pool ---
-
-VOCABULARY = "a cat dog the runs run home 2 3 été 猫 走る แมว हिन्दी why? Why, and."
-WORDS = st.sampled_from(VOCABULARY.split())
-TEXTS = st.lists(WORDS, min_size=1, max_size=12).map(" ".join)
-POOLS = st.lists(st.tuples(TEXTS, TEXTS | st.just("")), max_size=12)
-THRESHOLDS = st.sampled_from([0.3, 0.5, 0.8, 1.0])
-
-
-@given(POOLS, THRESHOLDS)
-def test_every_record_is_kept_or_dropped_for_an_earlier_kept_one(pool, threshold):
-    records = records_of(*pool)
-    kept, dropped, _ = deduped(*pool, threshold=threshold)
-    order = [record[0] for record in records]
-    assert sorted(kept + [drop.id for drop in dropped], key=order.index) == order
-    assert kept == sorted(kept, key=order.index)
-    by_id = {record[0]: record for record in records}
-    for drop in dropped:
-        assert drop.of_id in kept
-        assert order.index(drop.of_id) < order.index(drop.id)
-        assert drop.similarity >= threshold
-        same = normalise(" ".join(by_id[drop.id][1:])) == normalise(" ".join(by_id[drop.of_id][1:]))
-        assert (drop.reason is DedupeDrop.IDENTICAL) == same
-
-
-@pytest.mark.slow
-@given(POOLS, THRESHOLDS)
-def test_a_second_pass_drops_nothing(pool, threshold):
-    first = deduped(*pool, threshold=threshold)
-    kept = [record for record in records_of(*pool) if record[0] in set(first.kept)]
-    assert dedupe_records(kept, threshold) == (first.kept, [], [])
-
-
-@given(*[st.text("ab .漢字かな한กข𠀀😀", max_size=30)] * 2)
-def test_similarity_is_the_jaccard_similarity_of_the_defined_pieces(a, b):
-    a, b = normalise(a), normalise(b)
-    expected = overlap(a, b) if a and b else float(a == b)
-    assert similarity(a, b) == expected
-
-
-@pytest.mark.slow
-def test_hardly_any_pair_above_the_threshold_is_missed():
-    rng = random.Random(1)
-    words = ["".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=6)) for _ in range(2000)]
-    pairs = []
-    for _ in range(400):
-        sample = rng.sample(words, 17)
-        slips = [word[:3] + word[2:] if i % 5 == 2 else word for i, word in enumerate(sample)]
-        both = [f"what is the {' '.join(text)}" for text in (sample, slips)]
-        pairs.append(tuple(both))  # three letters doubled
-    assert all(0.8 <= overlap(*pair) <= 0.88 for pair in pairs)
-    named = [[d.of_id for d in deduped(*pair).dropped] for pair in pairs]
-    assert named.count(["r0"]) >= 398
-
-
-def test_signatures_agree_as_often_as_the_sets_overlap():
-    a, b = PASSAGE, PASSAGE[:200]
-    signatures = minhash([(normalise(a), "x"), (normalise(b), "x")], 512)
-    together = pieces_of(normalise(a)) | {"x"}, pieces_of(normalise(b)) | {"x"}
-    expected = len(together[0] & together[1]) / len(together[0] | together[1])
-    assert (
-        abs(np.mean(signatures[0] == signatures[1]) - expected)
-        < 3 * (expected * (1 - expected) / 512) ** 0.5
-    )
-
-
-def test_a_chain_of_candidate_pairs_is_one_component_named_by_its_first_record():
-    keys = np.array([[1, 7], [2, 5], [9, 5], [2, 8], [3, 4], [3, 6]], dtype=np.uint64)
-    assert find_components(keys).tolist() == [0, 1, 1, 1, 4, 4]
-
-
-def test_records_that_share_no_band_are_not_compared():
-    texts = ["one thing entirely", "quite another matter", "one thing entirely."]
-    (batch,) = table(records_of(*texts)).to_batches()
-    assert find_components(fingerprint(batch, 0.8, 128).keys).tolist() == [0, 1, 0]
-
-
-def test_only_records_that_share_a_key_with_a_similar_one_keep_it():
-    rng = np.random.default_rng(0)
-    b_bits = rng.integers(0, 256, (5, 128), dtype=np.uint8)
-    b_bits[2, :90], b_bits[3] = b_bits[0, :90], b_bits[1]  # 70 % alike, and equal
-    keys = np.array([[9, 8], [9, 8], [9, 7], [6, 8], [9, 7]], dtype=np.uint64)
-    prune_false_candidates(keys, b_bits, 0.8)
-    assert keys.tolist() == [[9, 0], [1, 8], [9, 2], [3, 8], [4, 4]]
-    group = np.full((257, 1), 10**9, dtype=np.uint64)
-    prune_false_candidates(group, rng.integers(0, 256, (257, 128), dtype=np.uint8), 0.8)
-    assert set(group.ravel().tolist()) == {10**9}
-    prune_false_candidates(group[1:], rng.integers(0, 256, (256, 128), dtype=np.uint8), 0.8)
-    assert len(set(group.ravel().tolist())) == 257
-
-
-@pytest.mark.parametrize("threshold", [0.05, 0.5, 0.8, 0.99, 1.0])
-@pytest.mark.parametrize("n_permutations", [16, 128, 511])
-def test_bands_fit_the_signature_for_every_setting(threshold, n_permutations):
-    bands = bands_for(threshold, n_permutations)
-    assert bands.n >= 2
-    assert n_permutations - bands.width < bands.n * bands.width <= n_permutations
-
-
-# --- the step ---
 
 
 @pytest.fixture

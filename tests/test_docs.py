@@ -14,7 +14,7 @@ import typer
 from dvc.cli import parse_args
 
 from flows.cli.commands import app
-from tasks.baseline.registry import MethodName
+from tasks.baseline.methods import MethodName
 from tasks.lib.core.params import read_params
 from tasks.measure.summary import HIGHER_IS_BETTER, LOWER_IS_BETTER
 from tests.conftest import PROJECT
@@ -110,7 +110,7 @@ def dvc_commands():
     texts = [page.read_text(encoding="utf-8") for page in PAGES]
     pattern = r"^\$ dvc (.*)$|`dvc ([a-z][^`\n]*)`"
     lines = {"".join(found) for text in texts for found in re.findall(pattern, text, re.MULTILINE)}
-    return [shlex.split(line.replace("...", "")) for line in sorted(lines)]
+    return [shlex.split(line.replace("...", ""), comments=True) for line in sorted(lines)]
 
 
 @pytest.mark.parametrize("words", dvc_commands(), ids=" ".join)

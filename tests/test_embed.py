@@ -20,7 +20,8 @@ from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import write_table
 from tests.conftest import PROJECT
 from tests.encoding import TEXTS, vectors_of
-from tests.fake_provider import FakeProvider, Response
+from tests.exchange import Response
+from tests.fake_provider import FakeProvider
 from tests.workspaces import PATIENCE_S, StepWorkspace
 
 ENV = {**os.environ, "PYTHONPATH": str(PROJECT)}

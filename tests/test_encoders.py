@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.embed.batches import padded_length
-from tasks.embed.load_encoder import EncoderSpec, Precision
+from tasks.embed.encoder_settings import EncoderSpec, Precision
+from tasks.embed.map_threads import map_unordered
 from tasks.embed.model_source import Source, absolute, find_model
-from tasks.embed.parallel import map_unordered
 from tasks.embed.pool_texts import PoolText
 from tasks.embed.ray_worker import embed_shard, fingerprint
 from tasks.embed.step import check, embed

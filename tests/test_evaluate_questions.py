@@ -7,11 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks.evaluate import params as section
-from tasks.evaluate.questions.public_sets import (
-    REFERENCE_FILES,
-    read_alpaca_eval,
-    read_mt_bench,
-)
+from tasks.evaluate.questions.public_sets import REFERENCE_FILES, read_alpaca_eval, read_mt_bench
 from tasks.evaluate.questions.step import draw, refuse_pool_records, with_outputs
 from tasks.evaluate.questions.step import work as ask
 from tasks.evaluate.score.cosine import load_cosine
@@ -21,7 +17,7 @@ from tasks.lib.core.schemas import POOL, UNIQUE
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
 from tests.conftest import PROJECT
-from tests.test_evaluate import VALUES, record, values
+from tests.evaluation import VALUES, record, values
 from tests.tiny_llama import as_pool
 from tests.workspaces import StepWorkspace
 

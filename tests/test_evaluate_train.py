@@ -17,8 +17,9 @@ from tasks.evaluate.tune.train import ADAPTER_FILE, Recipe, save_adapter, train
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.params import read_params
 from tasks.lib.documents.evaluation import Evaluation, EvaluationPlan, Training
+from tests.behaviours import says
 from tests.conftest import FIRST_PARTY
-from tests.fake_provider import FakeProvider, says
+from tests.fake_provider import FakeProvider
 from tests.tiny_llama import as_pool, build_model, useful, useless, write_selections
 from tests.workspaces import Workspace, lay_out, wait_until
 

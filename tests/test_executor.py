@@ -20,7 +20,7 @@ from benchmarks.records import Plan, write
 from tasks.dedupe import step as dedupe
 from tasks.embed import step as embed
 from tasks.embed.encoder import encode_all
-from tasks.embed.load_encoder import EncoderSpec, Precision
+from tasks.embed.encoder_settings import EncoderSpec, Precision
 from tasks.embed.pool_texts import PoolText
 from tasks.ingest import step as ingest
 from tasks.lib.core.dvc_yaml import load_yaml

@@ -25,7 +25,8 @@ from tasks.lib.journal.journal import Journal
 from tasks.lib.journal.models import answer_key
 from tasks.lib.journal.reader import JournalReader
 from tasks.llm_select.step import work as llm_select
-from tests.fake_provider import FakeProvider, fails
+from tests.behaviours import fails
+from tests.fake_provider import FakeProvider
 from tests.sound_run import CLUSTERS
 from tests.workspaces import PROJECT, StepWorkspace
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.ingest.classify import Ingest, KeptRow
+from tasks.ingest.classify_rows import Ingest, KeptRow
 from tasks.ingest.step import check, work
 from tasks.lib.core.errors import CurationError, DataError
 from tasks.lib.core.records import record_id
@@ -249,6 +249,7 @@ def test_ids_do_not_depend_on_the_order_of_rows(rows):
     assert ids(random.Random(0).sample(rows, len(rows))) == ids(rows)
 
 
+@pytest.mark.slow
 @given(st.text(max_size=30), st.text(max_size=30), st.text(max_size=30))
 def test_text_that_was_ingested_once_is_not_changed_again(instruction, input_text, output):
     rows = [{"instruction": instruction, "input": input_text, "output": output}]

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import PROJECT
+from tests.ingest_rows import as_parquet
 
 MAX_MB = 1000
 MAX_S = 120  # for one file, on a busy machine
@@ -34,12 +35,6 @@ def as_csv(delimiter):
     return "\n".join(lines).encode()
 
 
-def as_parquet(rows=ROWS, **options):
-    file = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows), file, **options)
-    return file.getvalue()
-
-
 def as_zip(name, content):
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -47,6 +42,7 @@ def as_zip(name, content):
     return packed.getvalue()
 
 
+TABLE = pa.Table.from_pylist(ROWS)
 JSONL = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
 FILES = {
     "a.jsonl": JSONL,
@@ -56,13 +52,13 @@ FILES = {
     "a.csv": as_csv(","),
     "a.tsv": as_csv("\t"),
     "a.txt": "\n".join(row["instruction"] for row in ROWS).encode(),
-    "a.parquet": as_parquet(),
-    "zstd.parquet": as_parquet(compression="zstd"),
+    "a.parquet": as_parquet(TABLE),
+    "zstd.parquet": as_parquet(TABLE, compression="zstd"),
     "a.jsonl.gz": gzip.compress(JSONL, mtime=0),
     "a.jsonl.bz2": bz2.compress(JSONL),
     "a.jsonl.xz": lzma.compress(JSONL),
     "a.jsonl.zst": pa.compress(JSONL, codec="zstd", asbytes=True),
-    "a.parquet.gz": gzip.compress(as_parquet(), mtime=0),
+    "a.parquet.gz": gzip.compress(as_parquet(TABLE), mtime=0),
     "a.zip": as_zip("a.jsonl", JSONL),
 }
 

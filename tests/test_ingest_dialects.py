@@ -17,13 +17,8 @@ PROSE = ["Say hi, please.", "It's 5 o'clock; now what?", "a | b", "Dogs' bowl", 
 
 
 @pytest.fixture
-def read(tmp_path):
-    def write_and_read(name, content, **table):
-        path = tmp_path / name
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return [row for _, row in read_file(path, table)]
-
-    return write_and_read
+def read(read_as):
+    return lambda *file, **table: [row for _, row in read_as(*file, **table)]
 
 
 def test_quotes_that_are_part_of_the_text_do_not_join_rows_of_a_tsv(read):

@@ -6,6 +6,7 @@ import sqlite3
 
 import pytest
 
+from tests.ingest_rows import line
 from tests.workspaces import Workspace
 
 pytestmark = pytest.mark.slow
@@ -20,10 +21,6 @@ def space(clone):
 def params_kept(space):
     with space.params_kept():
         yield
-
-
-def line(text):
-    return json.dumps({"instruction": text}) + "\n"
 
 
 def pool(space):

@@ -3,22 +3,21 @@
 import gzip
 import io
 import json
-import zipfile
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.ingest.files import list_files
 from tasks.ingest.readers import READERS
+from tasks.ingest.source_files import list_files
 from tasks.ingest.step import check, work
 from tasks.ingest.unpack import COMPRESSIONS
 from tasks.lib.core.errors import CurationError, DataError, ParamError
 from tasks.lib.core.schemas import INGEST_DROPPED, POOL
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
-from tasks.lib.data_files import FORMATS, PACKED
-from tests.ingest_rows import SECTION
+from tasks.lib.data_file_names import FORMATS, PACKED
+from tests.ingest_rows import SECTION, as_zip, line, read_file
 from tests.workspaces import StepWorkspace
 
 
@@ -46,18 +45,6 @@ def pool(tmp_path, monkeypatch):
         )
 
     return read
-
-
-def line(text):
-    return json.dumps({"instruction": text}) + "\n"
-
-
-def as_zip(files):
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return packed.getvalue()
 
 
 def test_every_format_has_a_reader_and_every_compression_an_unpacker():
@@ -187,7 +174,6 @@ def test_a_damaged_shard_is_named(pool):
 
 
 def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path):
-    from tests.ingest_rows import read_file  # noqa: PLC0415
 
     path = tmp_path / "a.jsonl"
     path.write_text(line("A") * 9)

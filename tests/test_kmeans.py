@@ -9,8 +9,8 @@ from numpy.random import RandomState
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
+from tasks.lib.kmeans.assign_rows import Bounds
 from tasks.lib.kmeans.lloyd import first_centres, lloyd
-from tasks.lib.kmeans.transport import Bounds
 from tests.pools import uneven_blobs
 
 

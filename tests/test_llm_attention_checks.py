@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.lib.core.records import record_text
-from tasks.lib.gateway.fence import parse_block, render_block
+from tasks.lib.gateway.prompt_fence import parse_block, render_block
 from tasks.lib.typicality.typicality import choose
 from tasks.llm_select.attention_checks import GIBBERISH, INJECTIONS, CheckKind, insert, plan_checks
 

@@ -6,7 +6,7 @@ import pytest
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.records import RecordTexts
 from tasks.lib.core.schemas import KNOWN, POOL, PROMPTS
-from tasks.lib.core.shown import shown_text
+from tasks.lib.core.shown_text import shown_text
 from tasks.lib.core.tables import write_table
 from tasks.llm_select import candidate_texts
 from tasks.llm_select.candidate_texts import CandidateTexts

@@ -7,7 +7,8 @@ import pytest
 
 from tasks.lib.journal.models import LOST
 from tasks.llm_select.verdicts import PickMethod
-from tests.fake_provider import USD_IN, late
+from tests.behaviours import late
+from tests.fake_provider import USD_IN
 from tests.judge_desk import USELESS, questions
 
 

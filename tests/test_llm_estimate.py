@@ -14,7 +14,7 @@ import pytest
 
 from tasks.cluster import step as cluster
 from tasks.estimate.estimate import estimate
-from tasks.estimate.selection import quote
+from tasks.estimate.quote_selection import quote
 from tasks.lib.core.dvc_yaml import load_yaml
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.records import record_id
@@ -26,14 +26,15 @@ from tasks.lib.gateway.routes import load_routes
 from tasks.lib.gateway.token_count import _encodings, fewest_tokens
 from tasks.lib.journal.journal import Journal
 from tasks.lib.prompts.compose import compose
-from tasks.lib.prompts.geometry import Mode
+from tasks.lib.prompts.prompt_size import Mode
 from tasks.llm_select.candidate_texts import CandidateTexts
 from tasks.llm_select.candidates import Candidates
 from tasks.llm_select.judge import Judge
 from tasks.llm_select.setup import Setup
 from tasks.llm_select.verdicts import ignore
+from tests.behaviours import honest
 from tests.conftest import PROJECT
-from tests.fake_provider import FakeProvider, honest
+from tests.fake_provider import FakeProvider
 from tests.workspaces import StepWorkspace
 
 DOLLY = PROJECT.parent / "shared" / "data" / "dolly_15k.jsonl.gz"

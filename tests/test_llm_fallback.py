@@ -6,7 +6,7 @@ import pytest
 
 from tasks.lib.core.errors import LLMError
 from tasks.llm_select.verdicts import PickMethod
-from tests.fake_provider import HANG_S, fails, garbled, honest, late, resets
+from tests.behaviours import HANG_S, fails, garbled, honest, late, resets
 from tests.judge_desk import USELESS, questions
 from tests.workspaces import wait_until
 

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from tasks.llm_select.verdicts import PickMethod
-from tests.fake_provider import Call, FakeProvider, fails, thinks
+from tests.behaviours import fails, thinks
+from tests.exchange import Call
+from tests.fake_provider import FakeProvider
 from tests.judge_desk import questions
 from tests.money_desk import price
 

@@ -10,7 +10,8 @@ from tasks.lib.gateway.reply import Reply
 from tasks.lib.gateway.routes import load_route
 from tasks.lib.gateway.tariff import Tariff
 from tasks.lib.journal.models import CallCost
-from tests.fake_provider import USD_IN, USD_OUT, fails, says
+from tests.behaviours import fails, says
+from tests.fake_provider import USD_IN, USD_OUT
 from tests.judge_desk import questions
 
 UNAVAILABLE = fails(429, "Resource unavailable", "resource_unavailable")
@@ -48,7 +49,7 @@ def test_a_model_without_a_flex_tier_is_refused_before_anything_is_paid():
 def test_a_call_in_the_flex_tier_may_take_15_minutes_unless_the_route_says_otherwise():
     flex = {"model": "openai/x", "service_tier": "flex"}
     times = [
-        Endpoint(deployment(**values), "models.mine", 60.0)._timeout_s
+        Endpoint(deployment(**values), "models.mine", 60.0).timeout_s
         for values in (flex, flex | {"timeout_s": 5.0}, {"model": "openai/x"})
     ]
     assert times == [FLEX_TIMEOUT_S, 5.0, 60.0]

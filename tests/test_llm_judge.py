@@ -8,7 +8,7 @@ import pytest
 from tasks.lib.typicality.typicality import choose
 from tasks.llm_select.attention_checks import CheckKind, Insertion, insert
 from tasks.llm_select.verdicts import PickMethod
-from tests.fake_provider import fails, honest, picks, says
+from tests.behaviours import fails, honest, picks, says
 from tests.judge_desk import SIZE, TOO_LONG, USELESS, chosen, questions, texts
 
 

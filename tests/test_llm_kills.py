@@ -13,7 +13,8 @@ from tasks.lib.batches.store import Phase, StoredBatch
 from tasks.lib.core.stage import QUIET, run_step
 from tasks.lib.gateway.routes import load_route
 from tasks.llm_select.step import work
-from tests.fake_provider import FakeProvider, fault, faulty, honest
+from tests.behaviours import fault, faulty, honest
+from tests.fake_provider import FakeProvider
 from tests.money_desk import MoneyDesk, assert_books_agree, assert_covers, price
 from tests.workspaces import PATIENCE_S
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tasks.estimate.preview import preview
 from tasks.lib.core.errors import LLMError, ParamError
 from tasks.lib.core.params import read_params
-from tasks.lib.gateway.lookup import JournalLookup
+from tasks.lib.gateway.journal_lookup import JournalLookup
 from tasks.lib.gateway.reply import ReplyProblem
 from tasks.lib.gateway.request import CallSettings
 from tasks.lib.gateway.routes import load_chain, load_route
@@ -23,7 +23,7 @@ from tasks.llm_select.judge import Judge
 from tasks.llm_select.letters import LetterBias, mean_preferences, parse_letters, read_preferences
 from tasks.llm_select.prompt import read_prompt
 from tasks.llm_select.verdicts import PickMethod
-from tests.fake_provider import fails, says, writes_letter
+from tests.behaviours import fails, says, writes_letter
 from tests.judge_desk import PROMPT, SIZE, questions, texts
 from tests.selection_desk import N_RECORDS
 from tests.workspaces import PROJECT

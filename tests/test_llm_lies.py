@@ -14,9 +14,10 @@ from benchmarks.attack.provider import LAYERS
 from benchmarks.attack.values import bomb
 from tasks.lib.core.errors import LLMError
 from tasks.lib.gateway.reply import MAX_NAME
-from tasks.lib.gateway.wire import MAX_PARTS
+from tasks.lib.gateway.reply_limits import MAX_PARTS
+from tests.behaviours import fails, honest
 from tests.exchange import Response
-from tests.fake_provider import FakeProvider, fails, honest
+from tests.fake_provider import FakeProvider
 from tests.judge_desk import questions
 from tests.money_desk import price
 

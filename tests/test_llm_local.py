@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from tasks.lib.core.errors import LLMError
-from tasks.lib.gateway.classify import provider_error
+from tasks.lib.gateway.classify_error import provider_error
 from tasks.lib.gateway.errors import ErrorKind
 from tasks.lib.gateway.gateway import Gateway
 from tasks.lib.gateway.litellm_setup import load_litellm

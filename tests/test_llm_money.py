@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.fake_provider import FAULTS, Call, FakeProvider, Response, fails, faulty, honest, says
+from tests.behaviours import FAULTS, fails, faulty, honest, says
+from tests.exchange import Call, Response
+from tests.fake_provider import FakeProvider
 from tests.money_desk import MoneyDesk, assert_bill_agrees, assert_books_agree, price
 from tests.workspaces import PATIENCE_S
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.records import record_id, record_text
-from tasks.lib.core.shown import NOTE_CHARS, shorten, shown_text
-from tasks.lib.gateway.fence import fence_word, parse_block, render_block
+from tasks.lib.core.shown_text import NOTE_CHARS, shorten, shown_text
+from tasks.lib.gateway.prompt_fence import fence_word, parse_block, render_block
 from tasks.lib.gateway.request import USER_MARK
 from tasks.llm_select.prompt import read_prompt
 from tests.conftest import PROJECT

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.lib.prompts.quota import Take, prompt_order, quotas
+from tasks.lib.prompts.share_budget import Take, prompt_order, quotas
 
 SIZES = st.lists(st.integers(1, 9), min_size=1, max_size=12)
 

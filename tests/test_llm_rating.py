@@ -8,17 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.baseline.parse_rating import read_rating
 from tasks.baseline.rater import RatedItem, Rater, rating_name
-from tasks.baseline.rating_prompt import MAX_TEXT_CHARS, SCHEMA, rating_question, read_rating
+from tasks.baseline.rating_prompt import MAX_TEXT_CHARS, SCHEMA, rating_question
 from tasks.lib.gateway.event_loop import run_loop
-from tasks.lib.gateway.fence import fence_word
 from tasks.lib.gateway.gateway import Gateway
+from tasks.lib.gateway.prompt_fence import fence_word
 from tasks.lib.gateway.reply import ReplyProblem, UnusableReply
 from tasks.lib.gateway.request import CallSettings
 from tasks.lib.gateway.routes import load_route
 from tasks.lib.journal.journal import Journal
 from tasks.lib.journal.models import SelectionName
-from tests.fake_provider import Call, garbled, rates, says
+from tests.behaviours import garbled, rates, says
+from tests.exchange import Call
 from tests.judge_desk import FILTERED
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=60)

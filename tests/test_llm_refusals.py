@@ -3,8 +3,9 @@
 import pytest
 
 from tasks.lib.core.errors import LLMError
-from tasks.lib.gateway.classify import refused_parameter
-from tests.fake_provider import FakeProvider, says
+from tasks.lib.gateway.classify_error import refused_parameter
+from tests.behaviours import says
+from tests.fake_provider import FakeProvider
 from tests.judge_desk import questions
 
 SENT = ("max_tokens", "temperature", "seed", "response_format", "reasoning_effort", "top_p")

@@ -11,7 +11,7 @@ from tasks.lib.core.errors import LLMError
 from tasks.lib.gateway.errors import ErrorKind
 from tasks.lib.typicality.typicality import choose
 from tasks.llm_select.verdicts import PickMethod, Question
-from tests.fake_provider import HANG_S, fails, garbled, honest, late, picks, resets, says
+from tests.behaviours import HANG_S, fails, garbled, honest, late, picks, resets, says
 from tests.judge_desk import FILTERED, NOISE, SIZE, TOO_LONG, USELESS, chosen, on, questions, texts
 
 

@@ -183,9 +183,6 @@ def test_secrets_are_hidden_whole_and_in_part(monkeypatch):
     assert redact("key sk-proj-12345678 is wrong") == f"key {HIDDEN} is wrong"
 
 
-PER_MILLION = 1e-6
-
-
 @pytest.mark.parametrize(
     ("deployment", "price"),
     [

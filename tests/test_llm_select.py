@@ -8,7 +8,8 @@ from tasks.lib.core import tables
 from tasks.lib.core.schemas import BALLOTS
 from tasks.lib.gateway.event_loop import run_loop
 from tasks.llm_select import outputs
-from tests.fake_provider import FakeProvider, fails, honest, picks, says
+from tests.behaviours import fails, honest, picks, says
+from tests.fake_provider import FakeProvider
 from tests.selection_desk import N_RECORDS, SIZE, text_of
 
 
@@ -23,6 +24,7 @@ def test_ballots_have_the_bytes_of_one_table_however_many_row_groups_they_need(d
     assert desk.out("ballots.parquet").read_bytes() == (desk.root / "whole.parquet").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_run_without_a_key_is_judged_by_the_offline_judge_and_says_so(desk):
     done = desk.run()
     assert done.exit_code == 0, done.said

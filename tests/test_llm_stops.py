@@ -9,7 +9,8 @@ import pytest
 
 from tasks.lib.core.schemas import PROMPTS
 from tasks.lib.core.tables import read_table
-from tests.fake_provider import HANG_S, FakeProvider, fails, late
+from tests.behaviours import HANG_S, fails, late
+from tests.fake_provider import FakeProvider
 from tests.workspaces import wait_until
 
 

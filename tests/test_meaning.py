@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from benchmarks.meaning import Errors, Pair, read_pairs
 from tasks.lib.text.courtesy import without_courtesy
 from tasks.lib.text.meaning import Meaning, changes
-from tasks.lib.text.spelling import is_misspelling
 from tasks.lib.text.typography import comparable, normalise
+from tasks.lib.text.typos import is_misspelling
 
 
 def agree(first: str, second: str, inputs: tuple[str, str] = ("", "")) -> bool:

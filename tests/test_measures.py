@@ -6,22 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.baseline.by_text import random_rows
-from tasks.baseline.registry import METHODS
+from tasks.baseline.methods import METHODS
 from tasks.lib.documents.metrics import OURS, SPACES
 from tasks.lib.similarity.corpus import Corpus
 from tasks.lib.similarity.words import distinct_2
-from tasks.measure import reference
-from tasks.measure.chosen_in import chosen_in
-from tasks.measure.curves import curves, sizes
-from tasks.measure.intervals import Bootstrap, Interval, Mean, Quantile, Whole, p_random
+from tasks.measure import evaluation_data
 from tasks.measure.knn_probe import KnnProbe
+from tasks.measure.selection_spaces import chosen_in
 from tasks.measure.space import Space
-from tasks.measure.summary import Measured, group, overlap, summarise
 from tasks.measure.text_metrics import codes_of, length_bands, script, text_metrics
 from tasks.measure.vector_metrics import vendi
 from tests.pools import on_circle, unit_vectors
-
-# Spread
 
 
 def spread(vectors, rows):
@@ -93,9 +88,6 @@ def test_vendi_is_the_same_for_the_square_matrix_of_cosines(n, seed):
     assert vendi(vectors) == pytest.approx(np.exp(-(positive * np.log(positive)).sum()), rel=1e-4)
 
 
-# Shares
-
-
 def test_distinct_2_counts_pairs_of_neighbouring_words():
     assert distinct_2(["a b c", "A b d"]) == pytest.approx(3 / 4)
     assert distinct_2(["one", ""]) == 0
@@ -129,60 +121,6 @@ def test_a_shift_is_zero_for_the_pool_itself_and_large_for_a_single_kind():
     assert whole == 0
     # ours (0, 0, 1) and the pool's (1/2, 1/4, 1/4), by hand
     assert part == pytest.approx(0.5487949, abs=1e-6)
-
-
-# Intervals
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("draw", "figure", "truth"),
-    [
-        (lambda rng: rng.normal(3, 2, 60), Mean, 3.0),
-        (lambda rng: rng.exponential(1, 150), Mean, 1.0),
-        (lambda rng: rng.random(200), lambda x: Quantile(x, 0.95), 0.95),
-    ],
-    ids=["mean", "mean of a skewed kind", "p95"],
-)
-def test_bootstrap_intervals_cover_at_their_rate(draw, figure, truth):
-    n_trials = 400
-    rng = np.random.default_rng(7)
-    intervals = [Bootstrap(200, i).interval(figure(draw(rng))) for i in range(n_trials)]
-    rate = sum(low <= truth <= high for low, high in intervals) / n_trials
-    # 95 %, less what the few resamples cost, plus or minus four standard errors of 400 trials
-    assert 0.89 <= rate <= 0.99
-
-
-def test_the_interval_of_a_mean_has_the_width_of_theory():
-    values = np.random.default_rng(0).normal(0, 1, 2000)
-    low, high = Bootstrap(2000, 0).interval(Mean(values))
-    assert high - low == pytest.approx(2 * 1.96 / np.sqrt(2000), rel=0.1)
-
-
-def test_a_figure_of_a_whole_selection_has_no_interval():
-    assert Bootstrap(100, 0).interval(Whole(3.0)) is None
-
-
-def test_a_quantile_is_one_of_the_values():
-    assert Quantile(np.arange(1.0, 101.0), 0.95).value == 95
-    assert Bootstrap(100, 0).interval(Quantile(np.full(9, 2.0), 0.95)) == Interval(2.0, 2.0)
-
-
-def test_the_rank_among_random_selections_is_a_p_value():
-    chance = np.arange(1.0, 20.0)
-    assert p_random(0.5, chance, lower_is_better=True) == 1 / 20
-    assert p_random(0.5, chance, lower_is_better=False) == 1
-    for tie in (2.0, 2.0 - 1e-7, 2.0 + 1e-7):
-        assert p_random(tie, chance, lower_is_better=True) == 3 / 20  # a tie is no win
-
-
-def test_random_selections_are_significant_no_more_often_than_they_should_be():
-    rng = np.random.default_rng(0)
-    p_values = [p_random(x[0], x[1:], lower_is_better=True) for x in rng.random((4000, 21))]
-    assert np.mean(np.array(p_values) <= 0.05) == pytest.approx(1 / 21, abs=0.014)
-
-
-# The nearest-neighbour probe
 
 
 OUTPUTS = [f"output number {i} {'x' * i}" for i in range(40)]
@@ -245,18 +183,15 @@ def test_the_probe_answers_for_a_prefix_as_for_a_selection_of_that_size():
 
 def test_the_samples_for_measuring_differ_from_random_selections(monkeypatch):
     n, n_drawn = 5000, 1000
-    monkeypatch.setattr(reference, "MAX_POOL", n_drawn)
+    monkeypatch.setattr(evaluation_data, "MAX_POOL", n_drawn)
     rows = np.arange(n, dtype=np.float32)[:, None]
     texts = [f"{['one', 'two', 'three'][i % 3]} {i % 7} {i % 5}" for i in range(n)]
     corpus = Corpus([str(i) for i in range(n)], texts, ["an answer"] * n, ["{}"] * n, rows)
-    made = reference.Reference.of(corpus, 2, [], n_drawn, seed=0)
+    made = evaluation_data.Reference.of(corpus, 2, [], n_drawn, seed=0)
     for drawn in (made.spaces["vectors"].covered.ravel(), made.probe.test):
         assert len(drawn) == n_drawn
         share = np.isin(drawn, random_rows(n, n_drawn, 0)).mean()
         assert share == pytest.approx(n_drawn / n, abs=0.05)
-
-
-# The spaces in which methods choose
 
 
 def test_every_method_has_the_spaces_in_which_it_chooses():
@@ -272,78 +207,3 @@ def test_methods_with_a_judge_that_compares_words_choose_in_the_space_of_words()
         assert chosen_in(name, is_typical_judge=False) == ("vectors",)
         assert chosen_in(name, is_typical_judge=True) == ("words", "vectors")
     assert chosen_in("random", is_typical_judge=True) == ()
-
-
-# The summary
-
-
-def made(method, seed, value, rows=(0, 1)):
-    return Measured(method, seed, np.array(rows), {"words": {"vendi": Whole(value)}})
-
-
-def test_several_seeds_are_averaged_and_ranked_among_random_selections():
-    measured = [made("random", seed, float(seed)) for seed in range(20)]
-    summary = summarise(
-        group([*measured, made("best", 0, 30.0), made("poor", 0, 1.0)]), Bootstrap(100, 0)
-    )
-    assert summary["random"]["n_seeds"] == 20
-    assert summary["random"]["words"]["vendi"] == {
-        "value": 9.5, "interval": [0.475, 18.525], "p_random": None
-    }  # fmt: skip
-    assert summary["best"]["words"]["vendi"] == {
-        "value": 30.0, "interval": None, "p_random": pytest.approx(1 / 21, abs=1e-6)
-    }  # fmt: skip
-    assert summary["poor"]["words"]["vendi"]["p_random"] == pytest.approx(20 / 21, abs=1e-6)
-
-
-def test_a_selection_of_another_size_has_no_rank_among_random_ones():
-    chance = [made("random", seed, value, rows=(1, 2)) for seed, value in enumerate([1.0, 2.0])]
-    for rows, p in (((1,), None), ((1, 3), 0.333333)):
-        summary = summarise(group([*chance, made("best", 0, 3.0, rows=rows)]), Bootstrap(100, 0))
-        assert summary["best"]["words"]["vendi"]["p_random"] == p
-
-
-def test_there_is_no_rank_without_random_selections():
-    summary = summarise(group([made("best", 0, 3.0)]), Bootstrap(100, 0))
-    assert summary["best"]["words"]["vendi"]["p_random"] is None
-
-
-def test_overlap_is_the_jaccard_similarity_for_the_first_seed():
-    document = overlap(
-        group([made("a", 0, 0, (1, 2, 3)), made("a", 1, 0, (9,)), made("b", 0, 0, (3, 4))])
-    )
-    assert document == {"methods": ["a", "b"], "jaccard": [[1, 0.25], [0.25, 1]]}
-
-
-# Curves
-
-
-def measured(method, seed, n, **figures):
-    space = {name: Whole(value) for name, value in figures.items()}
-    return Measured(method, seed, np.arange(n), {"words": space})
-
-
-@pytest.mark.parametrize(
-    ("budgets", "expected"),
-    [((60,), [15, 30, 60]), ((1,), [1]), ((3,), [1, 2, 3]), ((5, 9), [5, 9])],
-)
-def test_a_single_budget_is_measured_in_parts_and_several_budgets_as_given(budgets, expected):
-    assert sizes(budgets) == expected
-
-
-def test_a_method_with_several_seeds_has_their_mean_and_middle_interval():
-    runs = [measured("random", seed, 5, vendi=float(seed)) for seed in range(21)]
-    document = curves({5: [measured("ours", 0, 5, vendi=2.5), *runs]})
-    assert document["sizes"] == [5]
-    assert document["methods"]["ours"] == {"words.vendi": [[2.5, None, None]]}
-    assert document["methods"]["random"] == {"words.vendi": [[10.0, 0.5, 19.5]]}
-
-
-def test_a_missing_figure_is_none_and_one_without_a_better_direction_is_left_out():
-    small = [measured("ours", 0, 1, vendi=1.0, length_shift=0.5)]
-    large = [measured("ours", 0, 4, vendi=3.0, redundancy=0.1)]
-    document = curves({1: small, 4: large})["methods"]["ours"]
-    assert document == {
-        "words.vendi": [[1.0, None, None], [3.0, None, None]],
-        "words.redundancy": [None, [0.1, None, None]],
-    }

@@ -7,7 +7,7 @@ from dvc.utils.serialize import modify_yaml
 from ruamel.yaml import YAML
 
 from flows.dvc.overrides import Change, apply, checked, edited, preview
-from flows.dvc.sources import keys_of_source
+from flows.dvc.source_override import keys_of_source
 from tasks.lib.core.dvc_yaml import load_yaml
 from tasks.lib.core.errors import ParamError, StageFailed
 from tasks.lib.core.params import RENAMED

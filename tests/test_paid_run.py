@@ -9,7 +9,8 @@ import pytest
 
 from flows.cli.console import capped as capped_words
 from tasks.lib.core.dvc_yaml import read_graph
-from tests.fake_provider import FakeProvider, fails
+from tests.behaviours import fails
+from tests.fake_provider import FakeProvider
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ from flows.cli import console, show_preview
 from tasks.estimate.preview import preview
 from tasks.lib.core.errors import LLMError, ParamError
 from tasks.lib.core.params import read_params
-from tests.fake_provider import FakeProvider, fails, honest, says
+from tests.behaviours import fails, honest, says
 from tests.selection_desk import N_RECORDS, SIZE
 
 N_PROMPTS = N_RECORDS // SIZE
@@ -27,12 +27,6 @@ def ask(desk):
         return preview(desk.root, values, n, is_grouped=is_grouped)
 
     return ask
-
-
-@pytest.fixture
-def provider(warm_client):
-    with FakeProvider() as server:
-        yield server
 
 
 @pytest.mark.slow

@@ -17,8 +17,9 @@ from tasks.lib.core.dvc_yaml import load_yaml
 from tasks.lib.documents.labels import FUNNEL
 from tasks.lib.documents.savings import Savings
 from tasks.lib.kmeans import balanced, constrained
+from tests.behaviours import HANG_S, honest, late
 from tests.conftest import PROJECT, STAGE_NAMES
-from tests.fake_provider import HANG_S, FakeProvider, honest, late
+from tests.fake_provider import FakeProvider
 from tests.workspaces import PATIENCE_S, wait_until
 
 pytestmark = pytest.mark.slow

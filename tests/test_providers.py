@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 from ruamel.yaml import YAML
 
-from tasks.estimate.catalog import SOON_DAYS, facts_of
+from tasks.estimate.model_facts import SOON_DAYS, facts_of
 from tasks.lib.core.params import read_params
 from tasks.lib.gateway.litellm_setup import load_litellm
 from tasks.lib.gateway.prices import price_of

@@ -9,12 +9,12 @@ import pytest
 
 from flows.cli import show_cost as show_money
 from tasks.baseline.step import check, work
-from tasks.estimate.ratings import quote_ratings
+from tasks.estimate.quote_ratings import quote_ratings
 from tasks.lib.core.errors import LLMError, ParamError
 from tasks.lib.core.schemas import POOL, SELECTIONS, UNIQUE
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
-from tests.fake_provider import fails, rates, says
+from tests.behaviours import fails, rates, says
 from tests.workspaces import StepWorkspace
 
 RATINGS = [2, 5, 4.5, 3, 4.5, 0, 5, 1, 4, 4.5]

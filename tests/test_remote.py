@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from flows.cli.remote import remote
+from flows.cli.check_remote import remote
 from flows.dvc import remote as dvc_remote
 from tests.servers import require
 from tests.workspaces import free_port
@@ -26,7 +26,7 @@ def test_doctor_names_what_is_wrong_with_a_remote_in_one_sentence(toy, tmp_path)
     assert found() == [("OK", "DVC remote storage: it has all outputs")]
     shutil.rmtree(toy.root / ".dvc/cache/files")
     shutil.rmtree(tmp_path / "storage/files")
-    lost = "DVC remote storage: neither it nor this machine has 1 of the outputs"
+    lost = "DVC remote storage: 1 outputs exist neither there nor on this machine"
     assert found() == [("WARNING", lost)]
 
 

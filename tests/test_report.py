@@ -146,6 +146,7 @@ def test_a_pool_of_one_record_is_shown_with_and_without_a_selection(world: World
         assert f"{n_selected} of 1 unique records selected" in text
 
 
+@pytest.mark.slow
 def test_a_selection_of_other_than_the_best_ranks_is_labelled(world: World):
     assert "A test of the ranking." not in world.make(bridges()).report()
     params = world.root / "params.yaml"

@@ -195,7 +195,7 @@ def test_a_second_run_is_refused_while_one_works_and_a_run_after_an_interrupt_co
     params = (space.root / "params.yaml").read_bytes()
     refused = space.selectllm("run", "-S", "second.naps=2", check=False)
     assert refused.returncode == 2
-    assert "another run is working here (process " in refused.stderr
+    assert "another run is in progress here (process " in refused.stderr
     assert (space.root / "params.yaml").read_bytes() == params
     interrupt(space, running, signal.SIGINT)
     assert not (space.root / SECOND).exists()

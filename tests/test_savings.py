@@ -9,6 +9,7 @@ from tasks.baseline.by_coverage import facility_location
 from tasks.lib.documents.savings import Equivalent, Savings
 from tasks.lib.similarity.corpus import Corpus
 from tasks.lib.similarity.selections import MethodSelection
+from tasks.measure.evaluation_data import Reference
 from tasks.measure.random_curve import (
     RandomCurve,
     curve_sizes,
@@ -17,7 +18,6 @@ from tasks.measure.random_curve import (
     steps,
     stop,
 )
-from tasks.measure.reference import Reference
 from tasks.measure.savings import annotations_saved, draw_curves, equivalents, savings
 from tasks.measure.space import Space
 from tasks.measure.step import measure

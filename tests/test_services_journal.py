@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 import threading
-from contextlib import ExitStack, closing
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,8 +13,8 @@ import pytest
 from tasks.estimate.journal_admin import calls_for, latencies, newest, prune, retry_failed, sums
 from tasks.lib.core.errors import DataError, ParamError
 from tasks.lib.journal.journal import Journal
+from tasks.lib.journal.location import PASSWORD, SharedJournal, journal_place
 from tasks.lib.journal.models import LOST, Refused, Settled
-from tasks.lib.journal.place import PASSWORD, SharedJournal, journal_place
 from tasks.lib.journal.reader import JournalReader
 from tests.conftest import PROJECT
 from tests.journal_entries import ANSWER, REFUSED, TIMEOUT, buy, call, rows
@@ -57,18 +57,12 @@ def db_path(postgresql, database, tmp_path, monkeypatch):
     return place
 
 
-@pytest.fixture
-def journals(db_path):
-    with ExitStack() as stack:
-        yield lambda **how: stack.enter_context(closing(Journal(db_path, **how)))
-
-
 SPEND = """
 import asyncio, sys
 from pathlib import Path
 from tasks.lib.journal.journal import Journal
 from tasks.lib.journal.models import Call, Settled
-from tasks.lib.journal.place import SharedJournal
+from tasks.lib.journal.location import SharedJournal
 
 async def spend():
     journal = Journal(SharedJournal(sys.argv[1], Path(sys.argv[2])), cap_usd=2.0)
@@ -89,7 +83,7 @@ import asyncio, sys, time
 from pathlib import Path
 from tasks.lib.journal.journal import Journal
 from tasks.lib.journal.models import Call
-from tasks.lib.journal.place import SharedJournal
+from tasks.lib.journal.location import SharedJournal
 
 async def hold():
     journal = Journal(SharedJournal(sys.argv[1], Path(sys.argv[2])), cap_usd=10.0)

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from flows.dvc.workspace import find_workspace
-from tasks.lib.journal.place import PASSWORD
+from tasks.lib.journal.location import PASSWORD
 from tests.fake_provider import FakeProvider
 from tests.servers import MLFLOW_HOST, Remote, running_mlflow, running_s3, running_ssh
 from tests.servers import PASSWORD as SECRET

@@ -115,7 +115,7 @@ def test_or_tools_is_loaded_only_if_k_means_constrained_runs():
     code = """
 import sys
 import numpy as np
-from tasks.lib.prompts.geometry import Geometry, Mode
+from tasks.lib.prompts.prompt_size import Geometry, Mode
 from tasks.lib.prompts.group import group
 from tasks.lib.kmeans.solver import SolverParam
 for wanted in (SolverParam.BALANCED, SolverParam.AUTO):

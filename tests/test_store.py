@@ -12,11 +12,11 @@ import mlflow
 import pytest
 from prefect.client.schemas.objects import State
 
-from flows.services import database_fault
+from flows.service_checks import database_fault
 from flows.stage_task import Done, Run
 from flows.tracking import store
 from flows.tracking.log_run import EndedRun, log_run
-from flows.tracking.registry import register_prompt, write_dataset
+from flows.tracking.prompt_and_dataset import register_prompt, write_dataset
 from flows.tracking.store import attempt
 from flows.tracking.traces import MAX_LINKS, write_traces
 from tasks.lib.core.dvc_yaml import read_graph

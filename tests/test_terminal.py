@@ -10,16 +10,16 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from flows.cli import console, diagnosis, ready, show_audit, show_cost, show_preview
+from flows.cli import check_routes, console, diagnosis, show_audit, show_cost, show_preview
 from flows.dvc.overrides import Change
 from flows.dvc.plan import PlannedStage
 from flows.tracking.markdown import plain, table
 from tasks.audit.differences import Difference
 from tasks.audit.verify import NotRebuilt, Proof
-from tasks.estimate.readiness import RouteFinding
+from tasks.estimate.route_readiness import RouteFinding
 from tasks.lib.core.errors import ParamError, StageFailed
 from tasks.lib.core.events import EventLog, Events, VisibleFormatter, read_events
-from tasks.lib.core.wording import visible, visible_json
+from tasks.lib.core.format_text import visible, visible_json
 
 COLOUR, LINK = "\x1b[31mred", "\x1b]8;;http://evil.example\x07link\x1b]8;;\x07"
 HIDDEN = "\rover\x9b2J\x00\x7f\u202etxt\u2066\u200b\ufeff\xad\u2028\U000e0041\u3164\udcff"
@@ -128,7 +128,7 @@ PRINTED = {
     "an estimate": lambda: show_cost.estimate(estimated()),
     "a journal": lambda: show_cost.rows([{"model": HOSTILE}], ["model"]),
     "a preview": lambda: show_preview.PreviewView().exchange(exchange()),
-    "a warning": lambda: ready.warn([RouteFinding(False, HOSTILE, HOSTILE, HOSTILE)]),
+    "a warning": lambda: check_routes.warn([RouteFinding(False, HOSTILE, HOSTILE, HOSTILE)]),
     "a text": lambda: console.out.print(Padding(Text(HOSTILE), 1)),
     "a table": lambda: console.err.print(cell(HOSTILE)),
     "a table of texts": lambda: console.err.print(cell(Text(HOSTILE))),

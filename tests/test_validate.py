@@ -38,18 +38,12 @@ from tests.sound_run import (
 from tests.workspaces import PROJECT
 
 
-@pytest.fixture(scope="session")
-def result() -> ValidationResult:
-    """Validate a sound run, and import Great Expectations without its warnings."""
-    return validate(sound().artifacts(), LIMITS).result
+def test_a_sound_run_meets_every_expectation(sound_result: ValidationResult):
+    assert sound_result.failed == []
+    assert {finding.detail for finding in sound_result.expectations} == {""}
 
 
-def test_a_sound_run_meets_every_expectation(result: ValidationResult):
-    assert result.failed == []
-    assert {finding.detail for finding in result.expectations} == {""}
-
-
-def test_a_record_that_was_set_aside_is_sound_until_it_is_selected(result: ValidationResult):
+def test_a_record_that_was_set_aside_is_sound_until_it_is_selected(sound_result: ValidationResult):
     run = sound()
     run.ballots[6] |= {"set_aside": "content_filter", "rank": None, "score": 0.0, "votes": 0}
     assert all(finding.success for finding in findings_of(run, "ballots"))
@@ -112,8 +106,8 @@ def test_a_partial_selection_is_sound_and_labelled():
     assert {f.table for f in validate(run.artifacts(), limits).result.failed} == {"reported"}
 
 
-def test_the_funnel_adds_up(result: ValidationResult):
-    funnel = result.funnel.model_dump()
+def test_the_funnel_adds_up(sound_result: ValidationResult):
+    funnel = sound_result.funnel.model_dump()
     cut = funnel["excluded"] + funnel["faulty"] + funnel["repeated"]
     assert funnel["rows"] == cut + funnel["pool"]
     assert funnel["pool"] == funnel["duplicates"] + funnel["unique"]
@@ -121,7 +115,7 @@ def test_the_funnel_adds_up(result: ValidationResult):
         **{"rows": 12, "excluded": 1, "faulty": 1, "repeated": 1, "pool": 9},
         **{"duplicates": 2, "unique": 7, "prompts": 3, "selected": 4},
     }
-    assert result.dropped == {
+    assert sound_result.dropped == {
         "ingest": {"excluded": 1, "repeated": 1, "nul": 1},
         "dedupe": {"identical": 1, "near": 1},
     }
@@ -140,7 +134,7 @@ def test_a_run_without_any_record_is_refused_and_does_not_crash():
     assert {finding.table for finding in failed} == {"stages", "selected"}
 
 
-def test_an_expectation_that_cannot_be_evaluated_is_not_met(result: ValidationResult):
+def test_an_expectation_that_cannot_be_evaluated_is_not_met(sound_result: ValidationResult):
     from tasks.validate.gx import run_gx  # noqa: PLC0415
     from tasks.validate.gx_names import distinct  # noqa: PLC0415
     from tasks.validate.table import Table  # noqa: PLC0415
@@ -152,7 +146,7 @@ def test_an_expectation_that_cannot_be_evaluated_is_not_met(result: ValidationRe
     assert "mood" in finding.detail
 
 
-def test_at_most_ten_rows_are_named(result: ValidationResult):
+def test_at_most_ten_rows_are_named(sound_result: ValidationResult):
     run = sound()
     for row in run.ingest_dropped:
         row["reason"] = "boring"

@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tasks.audit.check_schemas import CHECKS, damaged_files
 from tasks.audit.differences import changed_files
 from tasks.audit.dvc_lock import Lock, dvc_md5
 from tasks.audit.rebuild_stage import rebuild_stage
-from tasks.audit.shapes import CHECKS, damaged_files
 from tasks.audit.verify import verify
 from tasks.lib.documents.judgement import read_judgements
 

@@ -16,8 +16,9 @@ from urllib.parse import quote
 
 from benchmarks.attack import trial
 from benchmarks.attack.trial import Finding, broken
+from tests.behaviours import fails, honest, says
 from tests.exchange import Call, Response
-from tests.fake_provider import FakeProvider, fails, honest, says
+from tests.fake_provider import FakeProvider
 from tests.money_desk import MoneyDesk
 from tests.workspaces import free_port
 

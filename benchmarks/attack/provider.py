@@ -12,8 +12,9 @@ from typing import Any
 
 from benchmarks.attack import trial, values
 from benchmarks.attack.trial import Finding, broken
+from tests.behaviours import Behaviour, honest
 from tests.exchange import Call, Response
-from tests.fake_provider import Behaviour, Entry, FakeProvider, honest
+from tests.fake_provider import Entry, FakeProvider
 from tests.money_desk import MoneyDesk, price
 
 KEY = "Qz7vLr2mWx9kTb4nPd6s"

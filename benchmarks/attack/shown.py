@@ -18,8 +18,9 @@ import pyarrow.parquet as pq
 
 from benchmarks.attack import trial, values
 from benchmarks.attack.trial import Finding, broken
+from tests.behaviours import honest
 from tests.exchange import Call, Response
-from tests.fake_provider import FakeProvider, honest
+from tests.fake_provider import FakeProvider
 from tests.workspaces import PROJECT, StepWorkspace, lay_out
 
 N_RECORDS = 40

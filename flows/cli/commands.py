@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import console, ready, show_audit, show_cost
+from flows.cli import check_routes, console, show_audit, show_cost
 from flows.cli.journal import journal
 from flows.cli.next_run import read_next_run
 from flows.cli.shared_options import AsJson, Interruptible, Override, show_version
 from flows.dvc.workspace import find_workspace, run_lock
-from flows.services import require_prefect_settings
+from flows.service_checks import require_prefect_settings
 from tasks.lib.core.errors import CAPPED, INTERRUPTED, CurationError
 
 app = typer.Typer(
@@ -108,13 +108,13 @@ def plan(as_json: AsJson = False) -> None:
 @app.command()
 def estimate(override: Override = None, as_json: AsJson = False) -> None:
     """Estimate the cost before you pay anything. -S does not change any file here."""
-    from tasks.estimate.ratings import quote_ratings  # noqa: PLC0415
-    from tasks.estimate.selection import quote  # noqa: PLC0415
+    from tasks.estimate.quote_ratings import quote_ratings  # noqa: PLC0415
+    from tasks.estimate.quote_selection import quote  # noqa: PLC0415
 
     asked = read_next_run(override or [])
     estimated = quote(asked.workspace, asked.values, is_grouped=asked.is_grouped)
     ratings = quote_ratings(asked.workspace, asked.values)
-    readiness = ready.make_readiness(asked.values)
+    readiness = check_routes.make_readiness(asked.values)
     findings = [*readiness.findings(estimated.sizes), *readiness.endings_of_others()]
     if as_json:
         more = {"ratings": show_cost.plain(ratings), "findings": show_cost.plain(findings)}
@@ -125,7 +125,7 @@ def estimate(override: Override = None, as_json: AsJson = False) -> None:
         show_cost.ungrouped()
     if ratings:
         show_cost.ratings(ratings)
-    ready.warn(findings)
+    check_routes.warn(findings)
 
 
 @app.command()
@@ -142,7 +142,7 @@ def preview(
     from tasks.estimate.preview import preview as send  # noqa: PLC0415
 
     asked = read_next_run(override or [], route)
-    ready.require(ready.make_readiness(asked.values).findings(None))
+    check_routes.require(check_routes.make_readiness(asked.values).findings(None))
     if not asked.is_grouped:
         show_preview.samples()
     view = show_preview.PreviewView()

@@ -12,16 +12,15 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from flows.cli.bill import bill_line
+from flows.cli.usage_line import bill_line
 from flows.dvc.overrides import Change
 from flows.dvc.plan import PlannedStage
-from flows.tracking.comparison import Outcome, VariantState, measured, overlap_rows, rows
 from flows.tracking.leading_metrics import LeadingMetric, leading
 from flows.tracking.store import how_to_open
 from tasks.lib.core.dvc_yaml import Graph
 from tasks.lib.core.errors import CurationError
+from tasks.lib.core.format_text import visible, visible_json
 from tasks.lib.core.stage import STATE_DIR
-from tasks.lib.core.wording import visible, visible_json
 from tasks.lib.documents.document import Document
 from tasks.lib.documents.labels import FUNNEL, metric_name
 from tasks.lib.documents.metrics import Metrics
@@ -105,7 +104,7 @@ def summary(graph: Graph, workspace: Path, address: str) -> None:
     Args:
         graph: The graph.
         workspace: The workspace of the run.
-        address: The page of all runs in MLflow, excluding the server; empty if there is none.
+        address: MLflow's page of all runs, relative to its server; empty if there is none.
     """
     validation = load(graph, workspace, "funnel", ValidationResult)
     usage = load(graph, workspace, "usage", Usage)
@@ -178,36 +177,6 @@ def against_random(metrics: dict[str, LeadingMetric]) -> Iterator[str]:
             conclusion = better if metric.beats_chance else "not better than random"
             values = f"{metric.value:.4g}, random {metric.random:.4g}"
             yield f"{conclusion}: {metric_name(name)}: {values}, p = {metric.p_random:.2g}"
-
-
-def comparison(outcomes: Sequence[Outcome], address: str, tables: Sequence[Path] = ()) -> None:
-    """Print the variants of a comparison, why any of them failed, and where to see more."""
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    names = [name for name in measured(outcomes) if name in HEADLINES]
-    for heading in ("variant", "state", "ran", "selected", "USD", *names):
-        is_text = heading in ("variant", "state")
-        table.add_column(heading, justify="left" if is_text else "right")
-    for o in outcomes:
-        values = [o.metrics[name].value if name in o.metrics else None for name in names]
-        numbers = [o.n_selected, o.used("usd"), *values]
-        ran = "" if o.failure else f"{o.n_ran} of {o.n_stages}" if o.n_ran else "Cached"
-        table.add_row(o.name, o.state, ran, *("-" if n is None else f"{n:.4g}" for n in numbers))
-    out.print(table)
-    for o in outcomes:
-        if o.state is VariantState.FAILED:
-            text = escape(f"{o.name}: {o.failure}")
-            err.print(f"[red]failed:[/] {text}", markup=True, soft_wrap=True)
-    for path in tables:
-        out.print(f"table for a paper: {path}", soft_wrap=True)
-    if address:
-        out.print(f"\nside by side: {how_to_open(address)}", soft_wrap=True)
-    if out.stderr:
-        variants = [
-            row | {"failure": o.failure} for row, o in zip(rows(outcomes), outcomes, strict=True)
-        ]
-        shared = overlap_rows([outcome for outcome in outcomes if outcome.ids])
-        files = [str(path) for path in tables]
-        as_json({"variants": variants, "overlap": shared, "tables": files, "mlflow": address})
 
 
 def capped(graph: Graph, workspace: Path) -> str:

@@ -1,10 +1,10 @@
-"""Find deployments on a Prefect server that nothing runs, since Prefect itself never says so."""
+"""Find deployments on a Prefect server that nothing runs, which Prefect itself never reports."""
 
 from collections.abc import Iterator
 
 from flows.cli.diagnosis import Diagnosis, Status
-from flows.cli.surroundings import prefect_urls
-from flows.services import http_fault
+from flows.cli.machine_checks import prefect_urls
+from flows.service_checks import http_fault
 from tasks.lib.core.errors import DataError
 
 TAG = "selectllm"  # in prefect.yaml
@@ -13,13 +13,13 @@ TAG = "selectllm"  # in prefect.yaml
 def deployments() -> Iterator[Diagnosis]:
     """Yield whether a worker or `selectllm serve` runs the deployments; nothing if there are none.
 
-    A deployment without one keeps its schedule, but its runs never start. This is so if its work
+    A deployment without one keeps its schedule, but its runs never start. This happens if its work
     pool was deleted, no worker polls it, or `serve` has ended.
     """
     try:
         url = prefect_urls().api
     except DataError:
-        return  # another check reports it, as it does a server that does not answer
+        return  # another check reports it, and also a server that does not answer
     if not url or http_fault(url):
         return
     from prefect import get_client  # noqa: PLC0415  seconds

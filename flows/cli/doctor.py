@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import flows
+from flows.cli.check_remote import remote
 from flows.cli.deployments import deployments
 from flows.cli.diagnosis import Diagnosis, Status
 from flows.cli.drift import drift
-from flows.cli.remote import remote
-from flows.cli.surroundings import shared_journal, surroundings
+from flows.cli.machine_checks import shared_journal, surroundings
 from flows.dvc import command as dvc
 from flows.dvc import overrides
 from flows.dvc.workspace import find_workspace
-from flows.services import database_fault
+from flows.service_checks import database_fault
 from flows.tracking.store import UNLOCK, tracking_fault, tracking_uri
 from tasks.lib.core.errors import CurationError
 from tasks.lib.core.hiding import hide
@@ -83,7 +83,7 @@ def _packages() -> Iterator[Diagnosis]:
                 f"{requirement.name} {version} is known malware: remove it and change your keys"
             )
         elif not requirement.specifier.contains(version, prereleases=True):
-            wrong.append(f"{requirement.name} {version} is not {requirement.specifier}")
+            wrong.append(f"{requirement.name} is {version}, not {requirement.specifier}")
     if wrong:
         fix = "Run `pip install -c constraints.txt -e .`."
         yield from (Diagnosis(Status.WRONG, text, fix) for text in wrong)
@@ -155,7 +155,7 @@ def _dvc(workspace: Path) -> Iterator[Diagnosis]:
 
 
 def _changed_outputs(changes: Iterable[Any]) -> Iterator[str]:
-    """Yield the outputs that changed although their stage did not run, each with what happened."""
+    """Yield the outputs that changed although their stage did not run, each with its state."""
     for change in changes:
         if isinstance(change, Mapping):
             for path, what in change.get("changed outs", {}).items():
@@ -173,8 +173,8 @@ def _params(workspace: Path) -> Iterator[Diagnosis]:
 
 def _routes(workspace: Path) -> Iterator[Diagnosis]:
     """Check that the routes in use can judge, and that no other route's model is retired soon."""
-    from tasks.estimate.context import worst_sizes  # noqa: PLC0415
-    from tasks.estimate.readiness import Readiness  # noqa: PLC0415
+    from tasks.estimate.longest_prompt import worst_sizes  # noqa: PLC0415
+    from tasks.estimate.route_readiness import Readiness  # noqa: PLC0415
 
     try:
         values = read_params(workspace / PARAMS_FILE)

@@ -7,10 +7,10 @@ from pathlib import Path
 from uuid import UUID
 
 from flows.cli.diagnosis import Diagnosis, Status
-from flows.cli.surroundings import own_file, prefect_urls
+from flows.cli.machine_checks import own_file, prefect_urls
 from flows.dvc.workspace import run_lock
 from flows.identity import LOCK_TAG, Identity, flow_run_file, lock_hash, read_identity
-from flows.services import http_fault
+from flows.service_checks import http_fault
 from flows.tracking.store import read_tags, tracking_fault
 from flows.tracking.unrecorded import kept_folders
 from tasks.lib.core.errors import CurationError, DataError
@@ -19,7 +19,7 @@ AGAIN = "Run `selectllm run`, which records the workspace as it is."
 
 
 def drift(workspace: Path) -> Iterator[Diagnosis]:
-    """Yield each point on which the last run's records disagree, or a line that they agree."""
+    """Yield each point on which the last run's records disagree, or one line if they all agree."""
     found = [*_lost_run(workspace), *_unrecorded(workspace)]
     identity = read_identity(workspace)
     if identity:
@@ -39,7 +39,7 @@ def _lost_run(workspace: Path) -> Iterator[Diagnosis]:
         with run_lock(workspace):
             run_id = path.read_text(encoding="utf-8").strip()
     except CurationError:
-        return  # a run is working here, or the disk is read-only, which another check reports
+        return  # a run is in progress here, or the disk is read-only, which another check reports
     if _prefect_state(run_id) in ("RUNNING", "CANCELLING"):
         what = f"last run: Prefect shows run {run_id} as running, but its process is gone"
         fix = "Run `selectllm run`, which marks that run as Crashed and continues its work."

@@ -43,7 +43,7 @@ def journal_sum(as_json: AsJson = False) -> None:
 @journal.command("prune")
 def journal_prune(
     before: Annotated[str, typer.Option(help="Delete answers bought before this day.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Delete them; otherwise only count.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete them, not just count them.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Delete old answers, but keep their cost. An answer that is needed again is bought again."""

@@ -11,7 +11,7 @@ from tasks.lib.core.errors import INTERRUPTED
 
 
 class Interruptible(TyperGroup):
-    """A group of commands that end with the exit status for Ctrl-C, where Typer exits with 1."""
+    """A group of commands that end with the exit status for Ctrl-C; Typer would exit with 1."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""

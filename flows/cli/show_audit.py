@@ -9,13 +9,15 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.cli.console import err, out
-from tasks.lib.core.wording import truncate, usd_text, visible, visible_line
+from tasks.lib.core.format_text import truncate, usd_text, visible, visible_line
 
 MAX_EXTRA = 1000  # characters of a record's other columns
 OTHER_CHARS, MIN_CHARS = 53, 20  # of a candidate's line excluding its text, and of its text
 
 AGAIN = "of the offline judge, which answered again because there is no journal"
-NOT_PROVABLE = "not provable: that a provider gave the journal's answers, since none signs them"
+NOT_PROVABLE = (
+    "not provable: that the journal's answers are a provider's, since no provider signs them"
+)
 
 FATES = {
     "selected": "[bold green]selected[/]",

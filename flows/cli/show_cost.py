@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from flows.cli.console import err, out
-from tasks.lib.core.wording import usd_text
+from tasks.lib.core.format_text import usd_text
 
 if TYPE_CHECKING:
     from tasks.estimate.tokens_needed import Workload
@@ -22,7 +22,7 @@ def plain(value: Any) -> Any:
 
 
 def estimate(estimated: Any) -> None:
-    """Print the work of a selection, its cost on each route, and the paper's geometry."""
+    """Print a selection's calls and tokens, their cost on each route, and the paper's geometry."""
     work = estimated.work
     out.print(
         f"{estimated.budget:,} of {estimated.n_records:,} records, {estimated.n_prompts:,} prompts "

@@ -34,7 +34,7 @@ def plan(planned: EvaluationPlan) -> None:
 
 
 def plan_sentences(planned: EvaluationPlan) -> Iterator[str]:
-    """Yield what the evaluation could find, and what the judge would cost."""
+    """Yield what the evaluation could detect, and what the judge would cost."""
     if planned.visible is not None:
         yield (
             f"With {planned.n_seeds} seeds and {planned.n_test:,} test records, a difference of "

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from flows.cli.console import err, out
 from flows.cli.show_cost import span, time_text
-from tasks.lib.core.shown import shorten
-from tasks.lib.core.wording import truncate, usd_text, visible
+from tasks.lib.core.format_text import truncate, usd_text, visible
+from tasks.lib.core.shown_text import shorten
 
 if TYPE_CHECKING:
     from tasks.estimate.preview import Preview, PreviewCall, PreviewedRequest
@@ -69,7 +69,7 @@ class PreviewView:
         _calls(previewed)
         new = sum(call.is_new for asked in previewed.exchanges for call in asked.calls)
         n = sum(len(asked.calls) for asked in previewed.exchanges)
-        known = f"; {n - new} from the journal, paid earlier" if new < n else ""
+        known = f"; {n - new} from the journal, paid for earlier" if new < n else ""
         out.print(
             f"\npaid now: {new} call{'s' if new != 1 else ''}, {usd_text(previewed.new_usd)}{known}"
         )

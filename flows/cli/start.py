@@ -1,13 +1,13 @@
-"""Start a program that imports Prefect; without its check, wrong settings end in a traceback.
+"""Start a program that imports Prefect; wrong settings give an error instead of a traceback.
 
-`python -m flows.cli.start flows.curate --json` runs that module with the other words.
+`python -m flows.cli.start flows.curate --json` runs that module with the remaining arguments.
 """
 
 import runpy
 import sys
 
 from flows.cli import console
-from flows.services import require_prefect_settings
+from flows.service_checks import require_prefect_settings
 from tasks.lib.core.errors import DataError
 
 

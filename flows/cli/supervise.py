@@ -15,7 +15,7 @@ from types import FrameType
 
 import psutil
 
-from flows.proxies import with_direct_loopback
+from flows.no_proxy import with_direct_loopback
 from tasks.lib.core.errors import INTERRUPTED
 
 STOP_WITHIN_S = 3.5

@@ -13,7 +13,7 @@ from tasks.lib.documents.usage import Usage
 
 
 def used_answers(graph: Graph, workspace: Path) -> list[TracedAnswer]:
-    """Return a sample of the answers behind the selection; none if no model was called.
+    """Return a sample of the answers behind the selection; empty if no model was called.
 
     A failure to read them, as after `dvc pull` without a journal, is logged.
     """

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from flows.proxies import with_direct_loopback
+from flows.no_proxy import with_direct_loopback
 from tasks.lib.core.errors import GraphError
 from tasks.lib.core.stage import STATE_DIR
 
@@ -22,7 +22,7 @@ def environment(workspace: Path) -> dict[str, str]:
     This interpreter comes first on PATH, since a stage's command starts with ``python``, which may
     be a different one for a worker or a cron job. DVC's analytics are off. Its site cache is in the
     workspace; by default, every user of the machine could write to it. Connections to this machine
-    bypass any proxy. And the output is UTF-8, which the user may have changed for the terminal.
+    bypass any proxy. And the output is UTF-8, even if the terminal uses another encoding.
     """
     env = {"DVC_SITE_CACHE_DIR": str(workspace / SITE_CACHE)} | with_direct_loopback(os.environ)
     env |= {"DVC_NO_ANALYTICS": "1", "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}

@@ -54,7 +54,7 @@ class EvaluationWorkspace(NamedTuple):
 
 
 def ready_params(user_workspace: Path, sets: Sequence[str]) -> str:
-    """Return the text of params.yaml with these overrides, after checking that it is ready.
+    """Return the text of params.yaml with these overrides, after checking it for an evaluation.
 
     Raises:
         ParamError: An override is wrong, or an evaluation cannot start with these parameters.
@@ -78,7 +78,7 @@ def ready_params(user_workspace: Path, sets: Sequence[str]) -> str:
 def evaluation_workspace(
     user_workspace: Path, sets: Sequence[str]
 ) -> Iterator[EvaluationWorkspace]:
-    """Make the workspace of an evaluation, or update it, and hold its lock.
+    """Create or update the workspace of an evaluation, and hold its lock.
 
     Args:
         user_workspace: The user's workspace; only its state folder is written to.
@@ -87,7 +87,7 @@ def evaluation_workspace(
     Raises:
         ParamError: An override is wrong, or the evaluation is not ready to start.
         DataError: There is no selection yet.
-        Busy: Another evaluation or run is working.
+        Busy: Another evaluation or run is in progress.
     """
     params = ready_params(user_workspace, sets)
     folder = user_workspace / STATE_DIR / SECTION / "workspace"
@@ -105,7 +105,7 @@ def evaluation_workspace(
 
 
 def plan(workspace: Path, user_workspace: Path) -> EvaluationPlan:
-    """Return the plan of an evaluation, whose test records have been read.
+    """Return the plan of an evaluation; its test records must have been read.
 
     Raises:
         ParamError: The evaluation cannot start.

@@ -14,7 +14,7 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.representer import RoundTripRepresenter
 
 from flows.dvc import command as dvc
-from flows.dvc.sources import keys_of_source
+from flows.dvc.source_override import keys_of_source
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.params import PARAMS_FILE
 

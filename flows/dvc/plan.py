@@ -99,5 +99,5 @@ def stale_before(workspace: Path, stage: str, changes: Sequence[Change] = ()) ->
 
 
 def _uses(stage: StageSpec, key: str) -> bool:
-    """Return whether a parameter of the stage is at, above or below a key."""
+    """Return whether a key equals, contains or belongs to a parameter of the stage."""
     return any(f"{p}.".startswith(f"{key}.") or f"{key}.".startswith(f"{p}.") for p in stage.params)

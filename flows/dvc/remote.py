@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from flows.dvc import command as dvc
-from flows.services import http_fault
+from flows.service_checks import http_fault
 from tasks.lib.core.hiding import hide
 
 PATIENCE_S = 8.0

@@ -24,7 +24,7 @@ MAX_WORDS = 40  # characters of a folder's name
 
 
 class OwnWorkspace(NamedTuple):
-    """The workspace of a run, and what its params.yaml changes compared with the user's."""
+    """The workspace of a run, and how its params.yaml differs from the user's."""
 
     path: Path
     changes: list[Change]

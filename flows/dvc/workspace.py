@@ -59,7 +59,7 @@ def run_lock(workspace: Path) -> Iterator[int]:
         except BlockingIOError:
             pid = os.read(lock, 32).decode() or "unknown"
             raise Busy(
-                f"another run is working here (process {pid})",
+                f"another run is in progress here (process {pid})",
                 where=str(workspace),
                 fix="Wait for it or stop it with Ctrl-C, then run this again.",
             ) from None

@@ -26,7 +26,7 @@ def log_comparison(
     """Log the runs and the tables, unless this exact comparison is already in the store.
 
     Returns:
-        The address of the comparison in MLflow, excluding the server; empty if the store cannot be
+        The address of the comparison, relative to MLflow's server; empty if the store cannot be
         written.
     """
     fingerprint = comparison.fingerprint(outcomes)

@@ -16,7 +16,7 @@ from flows.identity import LOCK, URL_TAG, identify
 from flows.stage_task import Done, Run
 from flows.tracking import markdown
 from flows.tracking.leading_metrics import curve_points, of_selection
-from flows.tracking.registry import register_prompt, write_dataset
+from flows.tracking.prompt_and_dataset import register_prompt, write_dataset
 from flows.tracking.store import MAX_TAG_CHARS, Store, write
 from flows.tracking.traces import write_traces
 from flows.tracking.unrecorded import keep, kept_folders, read_kept

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from flows.cli import console
-from flows.cli.bill import bill_line
+from flows.cli.usage_line import bill_line
 from flows.dvc.overrides import Change
 from flows.identity import Identity
 from flows.tracking.comparison import Outcome, VariantState, best, measured, overlap
 from flows.tracking.leading_metrics import leading
 from flows.tracking.store import how_to_open
 from tasks.lib.core.dvc_yaml import Graph
-from tasks.lib.core.wording import visible
+from tasks.lib.core.format_text import visible
 from tasks.lib.documents.labels import metric_name
 from tasks.lib.documents.metrics import MAX_P, Metrics
 from tasks.lib.documents.savings import Savings
@@ -51,12 +51,12 @@ def identity(identity: Identity, run_page: str) -> str:
 
     Args:
         identity: The identity of the run.
-        run_page: Its page in MLflow, excluding the server; empty if MLflow could not record it.
+        run_page: Its page, relative to MLflow's server; empty if MLflow could not record it.
     """
     changed = ", with uncommitted changes" if identity.is_dirty else ""
     rows = [
         ("run", identity.run_id),
-        ("MLflow", how_to_open(run_page) if run_page else "not recorded; a later run does it"),
+        ("MLflow", how_to_open(run_page) if run_page else "a later run will record it"),
         ("Git commit", f"{identity.commit}{changed}"),
         ("MD5 of dvc.lock", identity.lock),
     ]
@@ -64,7 +64,7 @@ def identity(identity: Identity, run_page: str) -> str:
 
 
 def parameters(graph: Graph, workspace: Path, changes: Sequence[Change]) -> str:
-    """Describe the changes that a run's parameters make, and where its results are."""
+    """Describe a run's parameter changes, and where its results are."""
     changed = "The parameters have the values in params.yaml."
     if changes:
         rows = [tuple(map(plain, (change.key, change.new, change.old))) for change in changes]

@@ -11,11 +11,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from flows.services import database_fault, database_url_fault, http_fault
+from flows.service_checks import database_fault, database_url_fault, http_fault
 from tasks.lib.core.errors import DataError
+from tasks.lib.core.format_text import visible
 from tasks.lib.core.hiding import hide
 from tasks.lib.core.private_file import make_private
-from tasks.lib.core.wording import visible
 
 EXPERIMENT = "selectllm"
 KIND = ("mlflow.experimentKind", "custom_model_development")
@@ -63,11 +63,11 @@ class Store:
 
     @property
     def runs_page(self) -> str:
-        """The address of the page of all runs, excluding the server."""
+        """The address of the page of all runs, relative to the server."""
         return f"#/experiments/{self.experiment_id}/runs?workflowType=machine_learning"
 
     def run_page(self, run_id: str) -> str:
-        """Return the address of a run's page, excluding the server."""
+        """Return the address of a run's page, relative to the server."""
         return f"#/experiments/{self.experiment_id}/runs/{run_id}"
 
     @contextmanager
@@ -91,9 +91,9 @@ class Store:
 
     @contextmanager
     def optional(self, what: str) -> Iterator[None]:
-        """Let the block write something that not every store can hold; keep the runs if it fails.
+        """Let the block write something that not every store supports; keep the runs if it fails.
 
-        For example, MLflow's file store cannot hold evaluation datasets.
+        For example, MLflow's file store does not support evaluation datasets.
         """
         try:
             yield
@@ -126,7 +126,7 @@ def tracking_uri(workspace: Path) -> str:
 
 
 def how_to_open(address: str) -> str:
-    """Say how to open a page of MLflow; `address` excludes the server."""
+    """Say how to open a page of MLflow; `address` is relative to its server."""
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     if uri.startswith("http"):
         return hide(f"open {uri.rstrip('/')}/{address}")
@@ -140,7 +140,7 @@ def tracking_fault(workspace: Path, *, reads_all: bool = True) -> DataError | No
 
     Args:
         workspace: The user's workspace, which contains the store by default.
-        reads_all: Whether to look for damage in all of a database file.
+        reads_all: Whether to look for damage in the whole database file.
     """
     uri = tracking_uri(workspace)
     scheme = uri.partition(":")[0]

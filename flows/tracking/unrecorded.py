@@ -1,4 +1,4 @@
-"""Keep a run that MLflow could not record, until a later run can record both."""
+"""Keep a run that MLflow could not record, until a later run can record it."""
 
 import json
 import os

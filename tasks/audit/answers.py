@@ -10,10 +10,10 @@ from tasks.lib.core.stage import Stage
 from tasks.lib.documents.document import read_lines
 from tasks.lib.documents.receipt import Receipt
 from tasks.lib.documents.traced_answer import TracedAnswer
-from tasks.lib.gateway.lookup import JournalLookup, failed_attempts
+from tasks.lib.gateway.journal_lookup import JournalLookup, failed_attempts
 from tasks.lib.gateway.request import NoAnswer, Request
+from tasks.lib.journal.location import journal_place
 from tasks.lib.journal.models import Answer
-from tasks.lib.journal.place import journal_place
 from tasks.lib.journal.reader import JournalReader
 from tasks.llm_select.judge import Judge
 from tasks.llm_select.setup import Setup
@@ -21,7 +21,7 @@ from tasks.llm_select.verdicts import Question, ignore
 
 
 def used_answers(root: Path, limit: int) -> list[TracedAnswer]:
-    """Return the answers behind the selection, or an even sample of them; call no model.
+    """Return the answers behind the selection, or a fair sample of them; call no model.
 
     Their questions are rebuilt from params.yaml, the pool and the prompts. An answer that the
     journal lacks is left out. The sample consists of the lowest keys: since keys are hashes, it

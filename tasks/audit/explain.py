@@ -7,19 +7,19 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from tasks.audit.check_schemas import damaged_files
 from tasks.audit.dvc_lock import Lock
 from tasks.audit.lookup import find
 from tasks.audit.rivals import best_cover, prompt_of
-from tasks.audit.shapes import damaged_files
 from tasks.lib.core.drops import DedupeDrop
 from tasks.lib.core.errors import CurationError, DataError
 from tasks.lib.core.params import PARAMS_FILE, read_params
 from tasks.lib.core.records import RecordTexts, read_turns
 from tasks.lib.core.schemas import DEDUPE_DROPPED, KNOWN, POOL
-from tasks.lib.core.shown import shown_text
+from tasks.lib.core.shown_text import shown_text
 from tasks.lib.core.stage import STATE_DIR
 from tasks.lib.documents.receipt import Receipt
-from tasks.lib.journal.place import journal_place
+from tasks.lib.journal.location import journal_place
 from tasks.lib.journal.reader import JournalReader
 
 

@@ -10,9 +10,9 @@ from tasks.lib.core.stage import JOURNAL, Stage
 from tasks.lib.documents.usage import Usage
 from tasks.lib.gateway.event_loop import run_loop
 from tasks.lib.gateway.gateway import Gateway
-from tasks.lib.gateway.lookup import JournalLookup
+from tasks.lib.gateway.journal_lookup import JournalLookup
 from tasks.lib.journal.journal import Journal
-from tasks.lib.journal.place import Place, journal_place
+from tasks.lib.journal.location import Place, journal_place
 from tasks.lib.journal.reader import JournalReader
 from tasks.llm_select.judge import Judge
 from tasks.llm_select.outputs import OutputWriter

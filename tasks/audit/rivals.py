@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from tasks.audit.dvc_lock import Lock
 from tasks.lib.core.records import TEXT_COLUMNS, RecordTexts
 from tasks.lib.core.schemas import ANNOTATED, BALLOTS, POOL, PROMPTS, SELECTED, UNIQUE
-from tasks.lib.core.shown import shown_text
+from tasks.lib.core.shown_text import shown_text
 from tasks.lib.core.tables import read_table
 from tasks.lib.similarity.cosine import nearest
 from tasks.lib.unique import read_vectors

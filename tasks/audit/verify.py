@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from tasks.audit.check_schemas import damaged_files
 from tasks.audit.differences import (
     COPY_JOURNAL,
     STAGES,
@@ -17,14 +18,13 @@ from tasks.audit.differences import (
 from tasks.audit.dvc_lock import Lock, how_to_restore
 from tasks.audit.rebuild import rebuild
 from tasks.audit.rebuild_stage import compare, rebuild_stage, why_not
-from tasks.audit.shapes import damaged_files
 from tasks.lib.core.errors import CurationError
 from tasks.lib.core.schemas import BALLOTS, PROMPTS, SELECTED, UNIQUE
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import count_rows, read_table
 from tasks.lib.documents.judgement import read_judgements
 from tasks.lib.documents.usage import Usage
-from tasks.lib.journal.place import Place, journal_place
+from tasks.lib.journal.location import Place, journal_place
 from tasks.lib.journal.reader import JournalReader
 from tasks.llm_select.verdicts import PickMethod
 

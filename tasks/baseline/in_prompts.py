@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tasks.lib.prompts.geometry import Geometry, Mode
 from tasks.lib.prompts.group import group
-from tasks.lib.prompts.quota import prompt_order, quotas
+from tasks.lib.prompts.prompt_size import Geometry, Mode
+from tasks.lib.prompts.share_budget import prompt_order, quotas
 from tasks.lib.similarity.cosine import Rows, Vectors
 from tasks.lib.typicality.typicality import choose
 

@@ -9,21 +9,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.baseline.parse_rating import PER_POINT, read_rating
 from tasks.baseline.rating_prompt import (
-    PER_POINT,
     REASK_WORDS,
     SCHEMA,
     former_question,
     former_question_words,
     question_words,
     rating_question,
-    read_rating,
 )
+from tasks.lib.gateway.concurrency import WAITING_PER_CALL, TaskPool
 from tasks.lib.gateway.gateway import Gateway
-from tasks.lib.gateway.lookup import WithoutAnswer
+from tasks.lib.gateway.journal_lookup import WithoutAnswer
 from tasks.lib.gateway.request import CallSettings, NoAnswer, Request, make_request
 from tasks.lib.gateway.routes import Route
-from tasks.lib.gateway.task_pool import WAITING_PER_CALL, TaskPool
 from tasks.lib.journal.models import Answer, FailedCall, SelectionName, answer_key
 from tasks.lib.journal.reader import JournalReader
 

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import ConfigDict, Field
 
+from tasks.baseline.methods import MIN_RATING
 from tasks.baseline.rater import RatedItem, Rater, Ratings, rating_name
-from tasks.baseline.registry import MIN_RATING
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.events import log
 from tasks.lib.core.params import PARAMS_FILE, Params, load_section
@@ -21,7 +21,7 @@ from tasks.lib.gateway.gateway import Gateway
 from tasks.lib.gateway.request import CallSettings
 from tasks.lib.gateway.routes import Route, load_route, require_usable
 from tasks.lib.journal.journal import Journal
-from tasks.lib.journal.place import journal_place
+from tasks.lib.journal.location import journal_place
 from tasks.lib.similarity.corpus import Corpus
 from tasks.lib.similarity.cosine import Rows
 
@@ -103,8 +103,8 @@ def rate(
 ) -> Ratings | None:
     """Return the ratings of all records, NaN for those without an output.
 
-    Return None, after a warning, if the ratings would be misleading: because the cap was reached
-    before all outputs were rated, or because there are fewer ratings than `budget`. Every answer is
+    Return None, after a warning, if the ratings would be misleading, because either the cap was
+    reached before all outputs were rated, or there are fewer ratings than `budget`. Every answer is
     written to the journal before it is used, and is never paid for again.
 
     Raises:

@@ -13,9 +13,9 @@ from threadpoolctl import threadpool_limits
 
 from tasks.baseline.by_score import BY_RESPONSE, Score, Scores
 from tasks.baseline.in_prompts import regroup
+from tasks.baseline.methods import METHODS, BaselinePool, MethodName, selections, too_slow
 from tasks.baseline.rater import Ratings
 from tasks.baseline.ratings import RatingParams, check_route, rate
-from tasks.baseline.registry import METHODS, BaselinePool, MethodName, selections, too_slow
 from tasks.baseline.response_model import MAX_TOKENS
 from tasks.baseline.response_scores import response_scores
 from tasks.lib.core.errors import ParamError
@@ -27,7 +27,7 @@ from tasks.lib.core.tables import read_table
 from tasks.lib.documents.clusters import Clusters
 from tasks.lib.gateway.local_server import require_local
 from tasks.lib.gateway.routes import load_route
-from tasks.lib.prompts.geometry import Geometry, Mode
+from tasks.lib.prompts.prompt_size import Geometry, Mode
 from tasks.lib.similarity.corpus import Corpus
 from tasks.lib.similarity.cosine import Rows
 from tasks.lib.similarity.selections import MethodSelection, write_selections

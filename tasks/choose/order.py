@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.lib.coverage.gains import gains_in_order
 from tasks.lib.coverage.greedy import Cover, greedy, judge_unit
+from tasks.lib.coverage.marginal_gains import gains_in_order
 from tasks.lib.coverage.quotas import Quota, Quotas, can_meet
-from tasks.lib.prompts.quota import prompt_order
+from tasks.lib.prompts.share_budget import prompt_order
 from tasks.lib.similarity.cosine import Rows, Vectors
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from tasks.lib.core.params import Params, load_budgets, load_section, load_seed
-from tasks.lib.coverage.wanted import QuotaParam
+from tasks.lib.coverage.parse_quotas import QuotaParam
 
 
 class Objective(StrEnum):

@@ -7,13 +7,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks.choose.alternatives import compare_weights
+from tasks.choose.count_quotas import count_quotas, find_quotas, require_of, warn_of_missed
 from tasks.choose.inputs import Inputs
 from tasks.choose.order import by_coverage, by_ranks
+from tasks.choose.other_weights import compare_weights
 from tasks.choose.outputs import write_outputs
 from tasks.choose.params import Objective, check
-from tasks.choose.weights import Targets, find_weights, judge_by_targets
-from tasks.choose.wishes import count_quotas, find_quotas, require_of, warn_of_missed
+from tasks.choose.targets import Targets, judge_by_targets
+from tasks.choose.weights import find_weights
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.events import log
 from tasks.lib.core.params import PARAMS_FILE, load_budgets, load_seed

@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from tasks.cluster.earlier import Grouped, check_growth, geometry_metadata, read_earlier
+from tasks.cluster.earlier_prompts import Grouped, check_growth, geometry_metadata, read_earlier
 from tasks.cluster.inputs import finite_vectors, text_lengths
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.events import log
@@ -20,8 +20,8 @@ from tasks.lib.core.tables import read_table, write_table
 from tasks.lib.documents.clusters import Clusters
 from tasks.lib.kmeans.partition import Solver, Vectors
 from tasks.lib.kmeans.solver import CPU_S_PER_PAIR, SolverParam, choose, is_quick, load
-from tasks.lib.prompts.geometry import GeometryParams, Mode
 from tasks.lib.prompts.group import Clustered, group
+from tasks.lib.prompts.prompt_size import GeometryParams, Mode
 
 
 class Cluster(GeometryParams):

@@ -21,10 +21,10 @@ from tasks.dedupe.find_duplicates import (
     fingerprint,
     text_column,
 )
+from tasks.dedupe.held_out_duplicates import References, Repeated, find_repeated
 from tasks.dedupe.lsh import find_components, prune_false_candidates
 from tasks.dedupe.minhash import Keys
 from tasks.dedupe.pool_batches import PoolBatches
-from tasks.dedupe.references import References, Repeated, find_repeated
 from tasks.lib.core.drops import DedupeDrop
 from tasks.lib.core.events import log
 from tasks.lib.core.params import Params, load_section

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.embed.batches import TokenizedRecord, TokenizedText, batches
-from tasks.embed.parallel import map_unordered
+from tasks.embed.map_threads import map_unordered
 from tasks.embed.pool_texts import PoolText
 from tasks.lib.core.errors import DataError
 
@@ -21,7 +21,7 @@ class VectorBatch(NamedTuple):
     Attributes:
         rows: int64, shape (n,), the row of each vector's text.
         vectors: float32, shape (n, d), unit norm.
-        n_full: The number of texts that fill the model's window, so the rest may be unread.
+        n_full: The number of texts that fill the model's window, and so may have been cut off.
     """
 
     rows: NDArray[np.int64]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tasks.embed.encoder import Encoder, VectorBatch, encode_all
-from tasks.embed.load_encoder import EncoderSpec
+from tasks.embed.encoder_settings import EncoderSpec
 from tasks.embed.pool_texts import PoolText
 from tasks.lib.core.errors import CurationError, DataError
 

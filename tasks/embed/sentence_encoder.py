@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
 from tasks.embed.batches import TokenizedText, padded_length
-from tasks.embed.load_encoder import Precision
+from tasks.embed.encoder_settings import Precision
 from tasks.embed.model_source import Source, digest, model_folder
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.params import PARAMS_FILE

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from tasks.embed.encoder import Encoder, VectorBatch, encode_all
-from tasks.embed.load_encoder import EncoderSpec, Precision
+from tasks.embed.encoder_settings import EncoderSpec, Precision
 from tasks.embed.model_source import absolute, check_name
 from tasks.embed.pool_texts import PoolText, PoolTexts
 from tasks.embed.ray_worker import embed_shard, fingerprint
@@ -21,7 +21,7 @@ from tasks.lib.core.schemas import KNOWN
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import count_rows
 from tasks.lib.executor import Executor, load_executor
-from tasks.lib.prompts.geometry import check_fit
+from tasks.lib.prompts.prompt_size import check_fit
 from tasks.lib.unique import write_vectors
 
 SHARD_TEXTS = 1_024  # half a minute of work; incomplete batches add 3 %

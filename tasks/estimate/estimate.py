@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from tasks.estimate.context import Sizes, exact_sizes
+from tasks.estimate.longest_prompt import Sizes, exact_sizes
 from tasks.estimate.tokens_needed import (
     Workload,
     paper_work,

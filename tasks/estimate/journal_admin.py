@@ -10,11 +10,11 @@ from typing import Any
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.params import PARAMS_FILE, read_params
 from tasks.lib.core.stage import STATE_DIR
+from tasks.lib.journal.copy_to_shared import Copied, lacks_own, share_own
 from tasks.lib.journal.database import Database
+from tasks.lib.journal.location import Place, SharedJournal, journal_place
 from tasks.lib.journal.models import RETRY
-from tasks.lib.journal.place import Place, SharedJournal, journal_place
 from tasks.lib.journal.schema import connect_existing, explained
-from tasks.lib.journal.share import Copied, lacks_own, share_own
 
 _SUMS = """
 SELECT route, model, outcome, count(*) AS calls,

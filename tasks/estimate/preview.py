@@ -9,17 +9,17 @@ import numpy as np
 
 from tasks.estimate.estimate import Range, cost_at
 from tasks.estimate.journal_admin import calls_for
-from tasks.estimate.selection import read_setup
+from tasks.estimate.quote_selection import read_setup
 from tasks.estimate.tokens_needed import Workload, prompt_tokens
 from tasks.lib.core.stage import Stage
 from tasks.lib.gateway.event_loop import run_loop
-from tasks.lib.gateway.fence import parse_block
 from tasks.lib.gateway.gateway import Gateway
+from tasks.lib.gateway.prompt_fence import parse_block
 from tasks.lib.gateway.request import Messages, NoAnswer, Request
 from tasks.lib.gateway.routes import Route, require_usable
 from tasks.lib.journal.journal import Journal
+from tasks.lib.journal.location import Place, journal_place
 from tasks.lib.journal.models import ANSWER, Answer
-from tasks.lib.journal.place import Place, journal_place
 from tasks.llm_select.judge import Judge
 from tasks.llm_select.params import selection_name
 from tasks.llm_select.setup import Setup

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.lib.core.shown import shorten
+from tasks.lib.core.shown_text import shorten
 from tasks.lib.gateway.prices import max_prompt_tokens
 from tasks.lib.gateway.request import Messages, response_format
 from tasks.lib.gateway.token_count import fewest_tokens

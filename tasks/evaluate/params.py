@@ -117,7 +117,7 @@ def require_ready(values: Mapping[str, Any]) -> Evaluate:
     missing = [package for package in EXTRA if find_spec(package) is None]
     if missing:
         raise ParamError(
-            f"fine-tuning needs {', '.join(missing)}, which are not installed",
+            f"packages for fine-tuning are not installed: {', '.join(missing)}",
             where="selectllm evaluate",
             fix="Run `pip install -c constraints.txt -e '.[train]'`.",
         )

@@ -7,13 +7,13 @@ from typing import NamedTuple
 import numpy as np
 
 from tasks.evaluate.judge_cost import judge_plan, ready_judge
-from tasks.evaluate.tune.arms import ArmRun
 from tasks.evaluate.tune.prompts import Example
 from tasks.evaluate.tune.respond import BATCH, Respondent, reference_losses, replies
 from tasks.evaluate.tune.setup import TuningSetup, prepare
 from tasks.evaluate.tune.step import FOLDER, is_done
 from tasks.evaluate.tune.store import EvaluationStore
 from tasks.evaluate.tune.train import n_steps, train
+from tasks.evaluate.tune.training_runs import ArmRun
 from tasks.lib.core.stage import Stage
 from tasks.lib.documents.evaluation import EvaluationPlan, PlannedArm
 

@@ -19,14 +19,14 @@ from typing import Any, NamedTuple, TypeAlias
 
 from tasks.lib.core.records import LATER_TURNS, read_turns, record_text
 from tasks.lib.core.schemas import POOL, SELECTED
-from tasks.lib.core.shown import context_text
+from tasks.lib.core.shown_text import context_text
 from tasks.lib.core.tables import read_batches, read_table, write_table
 
 Record: TypeAlias = Mapping[str, Any]
 """One row of `tasks.lib.core.schemas.SELECTED`."""
 
 HALF_PAIRS = "backslashreplace"
-"""Write half surrogate pairs, which a pool column may contain, as JSON escapes."""
+"""Write lone surrogates, which a pool column may contain, as JSON escapes."""
 BATCH_ROWS = 8192  # of the selection in memory at a time
 PROVENANCE_FIELDS = ("source", *(name for name in SELECTED.names if name not in POOL.names))
 CSV_COLUMNS = (

@@ -14,7 +14,7 @@ from fsspec.core import url_to_fs
 from tasks.fetch.size_limit import SizeLimit
 from tasks.lib.core.errors import CurationError, DataError, ParamError
 from tasks.lib.core.params import PARAMS_FILE
-from tasks.lib.data_files import KNOWN, ZIP, check_format, check_splits, is_data_file
+from tasks.lib.data_file_names import KNOWN, ZIP, check_format, check_splits, is_data_file
 
 CHUNK_BYTES = 1 << 20
 MAGIC = re.compile(r"[*?\[]")

@@ -4,8 +4,8 @@ import json
 import math
 
 from tasks.ingest.encoding import escape_surrogates, is_utf8
+from tasks.ingest.parse_turns import parse_text
 from tasks.ingest.rows import Fault, json_type
-from tasks.ingest.turns import parse_text
 from tasks.lib.core.drops import IngestDrop
 from tasks.lib.core.records import says_no_input
 
@@ -26,7 +26,7 @@ def clean_text(field: str, value: object, max_chars: int) -> str | Fault | None:
         return Fault(IngestDrop.NOT_TEXT, f"expected text as {field}, not {json_type(value)}")
     if not (value.isascii() or is_utf8(value)):
         if not any("\udc80" <= c <= "\udcff" for c in value):
-            fault = IngestDrop.LONE_SURROGATE, f"{field} contains half a surrogate pair"
+            fault = IngestDrop.LONE_SURROGATE, f"{field} contains a lone surrogate"
         else:  # readers mark invalid UTF-8 this way
             fault = IngestDrop.BAD_ENCODING, f"{field} is not UTF-8"
         return Fault(*fault)

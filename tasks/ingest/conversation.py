@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
+from tasks.ingest.parse_turns import ASSISTANT, SYSTEM, USER, Turn
 from tasks.ingest.rows import Fault
-from tasks.ingest.turns import ASSISTANT, SYSTEM, USER, Turn
 from tasks.lib.core.drops import IngestDrop
 
 

@@ -5,12 +5,12 @@ import io
 from collections.abc import Iterator, Mapping
 from typing import TextIO
 
-from tasks.ingest.bounds import ReadLimits
-from tasks.ingest.columns import check_duplicate_columns
 from tasks.ingest.dialect import Dialect, Quotes, find_dialect, n_row_like
 from tasks.ingest.encoding import HEAD_BYTES, as_text, is_utf8, skip_bom
+from tasks.ingest.map_columns import check_duplicate_columns
 from tasks.ingest.rows import Fault, Row, Rows
 from tasks.ingest.text_lines import RowLines
+from tasks.ingest.unpack_limit import ReadLimits
 from tasks.lib.core.drops import IngestDrop
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.events import log

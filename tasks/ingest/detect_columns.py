@@ -7,7 +7,7 @@ must hold lists, and so on. Object keys such as ``data.prompt`` count as columns
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from tasks.ingest.cell_kinds import (
+from tasks.ingest.classify_cells import (
     are_labels,
     is_list,
     is_list_of_exchanges,
@@ -20,11 +20,11 @@ from tasks.ingest.cell_kinds import (
     most,
     turns_of,
 )
-from tasks.ingest.cells import cells_of
-from tasks.ingest.marks import parse_marks
-from tasks.ingest.parallel import CHOICES
+from tasks.ingest.first_cells import cells_of
+from tasks.ingest.parse_turns import SYSTEM, TOOL, USER, Turn
+from tasks.ingest.question_lists import CHOICES
 from tasks.ingest.rows import Row
-from tasks.ingest.turns import SYSTEM, TOOL, USER, Turn
+from tasks.ingest.speaker_marks import parse_marks
 
 # The most specific names come first. docs/how-to/your-pool.md lists the public layouts.
 CHATS = (

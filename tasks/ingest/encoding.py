@@ -1,4 +1,4 @@
-"""Accept only UTF-8: detect other encodings, and handle stray bytes and half surrogate pairs."""
+"""Accept only UTF-8: detect other encodings, and handle stray bytes and lone surrogates."""
 
 import codecs
 import io
@@ -47,7 +47,7 @@ def as_text(stream: io.BufferedReader) -> io.TextIOWrapper:
 def is_utf8(text: str) -> bool:
     """Return whether `text` can be written as UTF-8.
 
-    Half surrogate pairs cannot; `as_text` uses them to mark bytes that are not UTF-8.
+    Lone surrogates cannot; `as_text` uses them to mark bytes that are not UTF-8.
     """
     try:
         text.encode("utf-8")
@@ -57,7 +57,7 @@ def is_utf8(text: str) -> bool:
 
 
 def escape_surrogates(text: str) -> str:
-    """Return `text` with half surrogate pairs escaped as in JSON and Python."""
+    """Return `text` with lone surrogates escaped as in JSON and Python."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -5,13 +5,13 @@ from collections.abc import Iterable
 from itertools import chain
 from typing import NamedTuple
 
-from tasks.ingest.bounds import ReadLimits, take_sample
 from tasks.ingest.cell_text import comparison_key
-from tasks.ingest.cells import names_of
-from tasks.ingest.columns import SAMPLE_ROWS, map_columns, read_cell
 from tasks.ingest.detect_columns import detect
+from tasks.ingest.first_cells import names_of
+from tasks.ingest.map_columns import SAMPLE_ROWS, map_columns, read_cell
 from tasks.ingest.rows import Fault, Row, Rows
 from tasks.ingest.to_record import PoolRecord, to_records
+from tasks.ingest.unpack_limit import ReadLimits, take_sample
 
 ID_NAMES = ("id", "_id", "uuid", "message_id", "prompt_id", "question_id", "key", "hash", "idx")
 _RECORD_ID = re.compile(r"[0-9a-f]{16}")

@@ -3,9 +3,9 @@
 import io
 import json
 
-from tasks.ingest.bounds import ReadLimits
 from tasks.ingest.rows import Fault, Row, Rows, json_type
 from tasks.ingest.text_lines import lines
+from tasks.ingest.unpack_limit import ReadLimits
 from tasks.lib.core.drops import IngestDrop
 
 SEPARATORS = b"\xef\xbb\xbf\x1e"  # byte order mark where files were joined; RFC 7464 separator

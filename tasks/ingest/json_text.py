@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from enum import Enum, auto
 from typing import Any, TextIO
 
-from tasks.ingest.bounds import ReadBound
 from tasks.ingest.detect_columns import CHATS, NAMES, RARE_CHATS, detect, plain_name
 from tasks.ingest.encoding import HEAD_BYTES, as_text, escape_surrogates, skip_bom
 from tasks.ingest.json_lines import as_row, read_json_lines
 from tasks.ingest.json_window import JsonValue, JsonWindow
+from tasks.ingest.reshape_hints import jq, reshape
 from tasks.ingest.rows import Rows
-from tasks.ingest.ways_out import jq, reshape
+from tasks.ingest.unpack_limit import ReadBound
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.events import log
 

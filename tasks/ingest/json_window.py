@@ -8,7 +8,7 @@ import json
 import re
 from typing import NamedTuple, TextIO
 
-from tasks.ingest.bounds import VALUE_BYTES, ReadBound
+from tasks.ingest.unpack_limit import VALUE_BYTES, ReadBound
 from tasks.lib.core.errors import DataError
 
 CHUNK_CHARS = 1 << 20

@@ -9,9 +9,9 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.ingest.bounds import ROW_BYTES, ReadBound
-from tasks.ingest.columns import check_duplicate_columns
+from tasks.ingest.map_columns import check_duplicate_columns
 from tasks.ingest.rows import Row, Rows
+from tasks.ingest.unpack_limit import ROW_BYTES, ReadBound
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.events import log
 
@@ -120,7 +120,7 @@ def _rows(batch: pa.RecordBatch, where: str, warned: set[str]) -> Sequence[Row]:
 def _cells(batch: pa.RecordBatch, name: str, where: str, warned: set[str]) -> list[Any]:
     """Return the cells of one column, or their texts if they have no Python values.
 
-    Bytes that are not UTF-8 become half surrogate pairs, as in other formats.
+    Bytes that are not UTF-8 become lone surrogates, as in other formats.
     """
     column = batch.column(name)
     try:

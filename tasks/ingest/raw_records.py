@@ -5,14 +5,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from tasks.ingest.cell_text import as_text, json_of
-from tasks.ingest.columns import ColumnMapping, other_cells, read_cell
-from tasks.ingest.content import content_text
 from tasks.ingest.conversation import Exchange, Which, exchanges
 from tasks.ingest.detect_columns import plain_name
-from tasks.ingest.marks import may_be_chat, parse_marks
-from tasks.ingest.parallel import join_questions, with_choices
+from tasks.ingest.map_columns import ColumnMapping, other_cells, read_cell
+from tasks.ingest.message_parts import content_text
+from tasks.ingest.parse_turns import SYSTEM, USER, Turn, parse_text, parse_turns
+from tasks.ingest.question_lists import join_questions, with_choices
 from tasks.ingest.rows import Fault, Row, json_type
-from tasks.ingest.turns import SYSTEM, USER, Turn, parse_text, parse_turns
+from tasks.ingest.speaker_marks import may_be_chat, parse_marks
 from tasks.lib.core.drops import IngestDrop
 from tasks.lib.core.records import LATER_TURNS
 

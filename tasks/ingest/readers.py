@@ -1,7 +1,7 @@
 """Read one file of the source, in any known format and compression.
 
 To add a format, write a reader in a new module, and add its suffix to `READERS` and to `FORMATS` in
-tasks/lib/data_files.py.
+tasks/lib/data_file_names.py.
 """
 
 import io
@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from tasks.ingest.bounds import ROW_BYTES, ReadBound
 from tasks.ingest.delimited import read_csv, read_tsv
 from tasks.ingest.encoding import is_utf8
 from tasks.ingest.json_text import is_json, read_json
@@ -19,9 +18,10 @@ from tasks.ingest.parquet import read_parquet
 from tasks.ingest.rows import Rows
 from tasks.ingest.text_lines import read_text
 from tasks.ingest.unpack import open_file
+from tasks.ingest.unpack_limit import ROW_BYTES, ReadBound
 from tasks.lib.core.errors import CurationError, DataError
 from tasks.lib.core.inputs import Version, changed
-from tasks.lib.data_files import check_format, data_suffix
+from tasks.lib.data_file_names import check_format, data_suffix
 
 SET_SOURCE = "Set ingest.source in params.yaml, or with -S ingest.source=FILE."
 CONVERT = {

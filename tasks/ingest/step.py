@@ -4,23 +4,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.ingest.bounds import ReadBound
-from tasks.ingest.classify import Ingest, KeptRow, classify_rows
-from tasks.ingest.columns import check_chosen_columns
+from tasks.ingest.classify_rows import Ingest, KeptRow, classify_rows
 from tasks.ingest.dialect import check_table_keys
 from tasks.ingest.dvc_dataset import SCHEME, find_dataset, get_dataset
 from tasks.ingest.exclusions import Exclusions, find_exclusions
-from tasks.ingest.files import SourceFiles, list_files
-from tasks.ingest.layouts import check_layouts
-from tasks.ingest.named_files import (
+from tasks.ingest.map_columns import check_chosen_columns
+from tasks.ingest.readers import ReadOptions, check_file, read_rows
+from tasks.ingest.reference_files import (
     NamedFile,
     check_named_file,
     load_named_files,
     read_named_file,
 )
-from tasks.ingest.readers import ReadOptions, check_file, read_rows
 from tasks.ingest.rows import Rows
+from tasks.ingest.same_layout import check_layouts
+from tasks.ingest.source_files import SourceFiles, list_files
 from tasks.ingest.tally import Tally, check_drop_rate
+from tasks.ingest.unpack_limit import ReadBound
 from tasks.lib.core.dvc_yaml import read_graph
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.events import log

@@ -6,18 +6,18 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 
-from tasks.ingest.bounds import weigh
 from tasks.ingest.cell_text import to_json
-from tasks.ingest.classify import DroppedRow
-from tasks.ingest.columns import choose_column
+from tasks.ingest.classify_rows import DroppedRow
 from tasks.ingest.encoding import how_to_convert
-from tasks.ingest.guess import guess
+from tasks.ingest.map_columns import choose_column
 from tasks.ingest.readers import SET_SOURCE
+from tasks.ingest.reshape_hints import jq
 from tasks.ingest.rows import Row
-from tasks.ingest.ways_out import jq
+from tasks.ingest.suggest_column import guess
+from tasks.ingest.unpack_limit import weigh
 from tasks.lib.core.drops import IngestDrop
 from tasks.lib.core.errors import DataError
-from tasks.lib.core.wording import truncate
+from tasks.lib.core.format_text import truncate
 
 N_EXAMPLES = 3
 MAX_KEPT_BYTES = 1_000_000  # of a row that is kept as an example

@@ -4,9 +4,9 @@ import io
 from collections.abc import Iterator
 from typing import TextIO
 
-from tasks.ingest.bounds import ReadLimits
 from tasks.ingest.encoding import skip_bom
 from tasks.ingest.rows import Rows
+from tasks.ingest.unpack_limit import ReadLimits
 
 
 def read_text(stream: io.BufferedReader, where: str, limits: ReadLimits) -> Rows:

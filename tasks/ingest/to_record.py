@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import NamedTuple, TypeAlias
 
 from tasks.ingest.cell_text import clean_input, clean_output, clean_text, to_json
-from tasks.ingest.columns import ColumnMapping
 from tasks.ingest.conversation import Which
+from tasks.ingest.map_columns import ColumnMapping
 from tasks.ingest.raw_records import RawRecord, read_raw_records
 from tasks.ingest.rows import Fault, Row
 from tasks.lib.core.drops import IngestDrop

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from tasks.ingest.bounds import LINE_BYTES, VALUE_BYTES, ReadBound
 from tasks.ingest.encoding import HEAD_BYTES
+from tasks.ingest.unpack_limit import LINE_BYTES, VALUE_BYTES, ReadBound
 from tasks.lib.core.errors import DataError
-from tasks.lib.data_files import ZIP
+from tasks.lib.data_file_names import ZIP
 
 
 class Compression(NamedTuple):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tasks.lib.core.records import TEXT_COLUMNS
 from tasks.lib.core.schemas import POOL
-from tasks.lib.core.shown import shown_text
+from tasks.lib.core.shown_text import shown_text
 from tasks.lib.core.tables import count_rows, read_batches
 from tasks.llm_select.verdicts import Members
 

@@ -1,4 +1,4 @@
-"""Send a question to the routes in turn, in halves if it is too long."""
+"""Send a question to the routes in turn, and split it in half if it is too long."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from functools import partial
 from itertools import chain, zip_longest
 from typing import Any, NamedTuple, Self
 
-from tasks.lib.gateway.lookup import AnswerSource
+from tasks.lib.gateway.journal_lookup import AnswerSource
 from tasks.lib.gateway.request import (
     REASK_WORDS,
     CallSettings,
@@ -18,7 +18,7 @@ from tasks.lib.gateway.request import (
 )
 from tasks.lib.gateway.routes import Route
 from tasks.lib.journal.models import Answer
-from tasks.lib.prompts.quota import Take
+from tasks.lib.prompts.share_budget import Take
 from tasks.llm_select.letters import Preferences, parse_letters, read_preferences
 from tasks.llm_select.picks import answer_schema, parse_picks, parse_reasons
 from tasks.llm_select.prompt import LETTER_REASK_WORDS, Prompt

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from tasks.lib.core.shown import shorten
-from tasks.lib.gateway.lookup import AnswerSource, Pending
+from tasks.lib.core.shown_text import shorten
+from tasks.lib.gateway.concurrency import WAITING_PER_CALL, TaskPool
+from tasks.lib.gateway.journal_lookup import AnswerSource, Pending
 from tasks.lib.gateway.routes import Route
-from tasks.lib.gateway.task_pool import WAITING_PER_CALL, TaskPool
-from tasks.lib.prompts.quota import Take
+from tasks.lib.prompts.share_budget import Take
 from tasks.lib.typicality.typicality import choose
 from tasks.llm_select.attention_checks import insert
 from tasks.llm_select.cascade import CascadeAnswer, JudgeSettings, RouteCascade

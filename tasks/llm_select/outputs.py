@@ -17,8 +17,8 @@ from tasks.lib.documents.usage import Usage
 from tasks.lib.gateway.deployment_settings import OFFLINE_MODEL
 from tasks.lib.gateway.routes import Route
 from tasks.lib.journal.reader import JournalReader
+from tasks.llm_select.count_usage import UsageTally
 from tasks.llm_select.setup import Setup
-from tasks.llm_select.usage import UsageTally
 from tasks.llm_select.verdicts import JudgedPrompt, PickMethod
 
 BLOCK = 256  # prompts that are kept until their records are looked up together

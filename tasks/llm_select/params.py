@@ -12,12 +12,12 @@ from pydantic import Field
 from tasks.lib.batches.api import require_batches
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.params import PARAMS_FILE, Budgets, Params, load_section, load_seed
-from tasks.lib.core.shown import NOTE_CHARS
+from tasks.lib.core.shown_text import NOTE_CHARS
 from tasks.lib.gateway.request import CallSettings
 from tasks.lib.gateway.routes import Route, load_chain, load_route, require_usable
 from tasks.lib.journal.models import SelectionName, answer_key
-from tasks.lib.prompts.geometry import MAX_CANDIDATES, Mode
-from tasks.lib.prompts.quota import Take
+from tasks.lib.prompts.prompt_size import MAX_CANDIDATES, Mode
+from tasks.lib.prompts.share_budget import Take
 from tasks.llm_select.cascade import JudgeSettings
 from tasks.llm_select.prompt import Prompt, read_prompt
 

@@ -7,7 +7,7 @@ from string import Template, ascii_uppercase
 from typing import NamedTuple
 
 from tasks.lib.core.errors import ParamError, nearest
-from tasks.lib.gateway.fence import BLOCK_HEADER, fence_word, render_block
+from tasks.lib.gateway.prompt_fence import BLOCK_HEADER, fence_word, render_block
 from tasks.lib.gateway.request import USER_MARK, Messages, read_words
 from tasks.lib.journal.legacy import former_texts
 

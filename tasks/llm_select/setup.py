@@ -8,17 +8,17 @@ import numpy as np
 
 from tasks.lib.core.params import load_section, load_seed
 from tasks.lib.core.stage import Stage
-from tasks.lib.coverage.wanted import KEY, check_quotas, load_quotas, make_quotas
+from tasks.lib.coverage.parse_quotas import KEY, check_quotas, load_quotas, make_quotas
 from tasks.lib.documents.clusters import Clusters
-from tasks.lib.gateway.context_size import with_contexts
+from tasks.lib.gateway.ollama_context import with_contexts
 from tasks.lib.gateway.routes import Route, load_chain
 from tasks.lib.pool_columns import read_columns, read_weights
-from tasks.lib.prompts.geometry import Mode, check_budgets
-from tasks.lib.prompts.quota import Take
+from tasks.lib.prompts.prompt_size import Mode, check_budgets
+from tasks.lib.prompts.share_budget import Take
 from tasks.llm_select.attention_checks import plan_checks
 from tasks.llm_select.candidates import Candidates
 from tasks.llm_select.cascade import JudgeSettings
-from tasks.llm_select.judging import judge_prompts
+from tasks.llm_select.judge_all import judge_prompts
 from tasks.llm_select.params import LlmSelect, check_answer_room, check_letters, read_settings
 from tasks.llm_select.verdicts import AskJudge, Receive
 

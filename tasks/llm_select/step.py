@@ -15,7 +15,7 @@ from tasks.lib.documents.usage import Usage
 from tasks.lib.gateway.event_loop import run_loop
 from tasks.lib.gateway.gateway import Gateway
 from tasks.lib.journal.journal import Journal
-from tasks.lib.journal.place import journal_place
+from tasks.lib.journal.location import journal_place
 from tasks.llm_select.judge import Judge
 from tasks.llm_select.outputs import OutputWriter
 from tasks.llm_select.params import BatchRest, check, selection_name

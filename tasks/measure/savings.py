@@ -7,6 +7,7 @@ import numpy as np
 
 from tasks.lib.documents.savings import STUDENT, Equivalent, Savings, least
 from tasks.lib.similarity.cosine import Rows
+from tasks.measure.evaluation_data import Reference
 from tasks.measure.intervals import Mean
 from tasks.measure.random_curve import (
     RandomCurve,
@@ -18,7 +19,6 @@ from tasks.measure.random_curve import (
     steps,
     stop,
 )
-from tasks.measure.reference import Reference
 from tasks.measure.space import Space
 from tasks.measure.summary import Measured
 

@@ -1,4 +1,4 @@
-"""Compute the figures of selections in one space of vectors."""
+"""Compute the metrics of selections in one vector space."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Self

@@ -23,9 +23,9 @@ from tasks.lib.documents.usage import Usage
 from tasks.lib.similarity.corpus import REMAKE, Corpus
 from tasks.lib.similarity.novelty import novel_sum
 from tasks.lib.similarity.selections import MethodSelection, read_selections
-from tasks.measure.chosen_in import chosen_in
 from tasks.measure.curves import curves, sizes
 from tasks.measure.intervals import Bootstrap, Figure, Whole
+from tasks.measure.selection_spaces import chosen_in
 from tasks.measure.summary import (
     HIGHER_IS_BETTER,
     LOWER_IS_BETTER,
@@ -38,7 +38,7 @@ from tasks.measure.summary import (
 from tasks.measure.text_metrics import text_metrics
 
 if TYPE_CHECKING:
-    from tasks.measure.reference import Reference
+    from tasks.measure.evaluation_data import Reference
 
 
 BY_TYPICALITY = ("offline", "fallback")  # pick methods
@@ -103,7 +103,7 @@ def measure(
 
 def work(stage: Stage) -> None:
     """Read the selections and write their figures; log our coverage and that of random ones."""
-    from tasks.measure.reference import Reference  # noqa: PLC0415  scikit-learn
+    from tasks.measure.evaluation_data import Reference  # noqa: PLC0415  scikit-learn
     from tasks.measure.savings import draw_curves, equivalents, savings  # noqa: PLC0415
 
     params, seed = check(stage.values), load_seed(stage.values)

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.lib.core.drops import DedupeDrop
+from tasks.lib.core.format_text import truncate
 from tasks.lib.core.records import RecordTexts, record_text
-from tasks.lib.core.wording import truncate
 from tasks.lib.documents.labels import FUNNEL
 from tasks.lib.documents.validation import Funnel
 from tasks.lib.text.meaning import changes
@@ -32,7 +32,7 @@ REASONS = {
     "not_text": "an instruction that is not text",
     "media": "an image, audio or video in the request",
     "nul": "text with a NUL character",
-    "lone_surrogate": "text with half a character",
+    "lone_surrogate": "text with a lone surrogate (half a character)",
     "too_long": "longer than ingest.max_field_chars",
     "held_out": "the same or nearly the same as a record in ingest.decontaminate",
     "near": "nearly the same as another record",

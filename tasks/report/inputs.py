@@ -1,6 +1,5 @@
 """Define what a report is built from: the outputs, parameters and hashes of a run."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import file_digest, md5
@@ -12,9 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from threadpoolctl import threadpool_limits
 
-from tasks.lib.core.params import flatten
 from tasks.lib.core.records import RecordTexts
-from tasks.lib.core.shown import shown_text
+from tasks.lib.core.shown_text import shown_text
 from tasks.lib.documents.choice import Choice
 from tasks.lib.documents.clusters import Clusters
 from tasks.lib.documents.metrics import Metrics
@@ -23,8 +21,6 @@ from tasks.lib.documents.usage import Usage
 from tasks.lib.documents.validation import ValidationResult
 from tasks.lib.similarity.corpus import Corpus
 from tasks.lib.similarity.cosine import Nearest, Rows, nearest
-
-PRIVATE = ("api_key", "api_base")  # readers of a report must not see them
 
 
 @dataclass(frozen=True)
@@ -89,21 +85,7 @@ def evenly(n: int, n_places: int) -> Rows:
     return np.unique(np.linspace(0, n - 1, min(n, n_places)).astype(np.intp))
 
 
-def public_params(values: Mapping[str, Any]) -> dict[str, str]:
-    """Return parameters as text by dotted key, excluding the addresses and keys of models."""
-    return {
-        key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        for key, value in flatten(_public(values))
-    }
-
-
 def digest(path: Path) -> str:
     """Return the MD5 of a file, as DVC writes it to dvc.lock."""
     with path.open("rb") as file:
         return file_digest(file, lambda: md5(usedforsecurity=False)).hexdigest()
-
-
-def _public(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _public(item) for key, item in value.items() if key not in PRIVATE}
-    return [_public(item) for item in value] if isinstance(value, list) else value

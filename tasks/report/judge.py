@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tasks.lib.core.wording import usd_text
+from tasks.lib.core.format_text import usd_text
 from tasks.lib.documents.replies import explained, silent_calls
 from tasks.lib.documents.usage import SlotChoices, Usage
 

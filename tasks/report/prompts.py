@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.lib.core.shown import shorten
+from tasks.lib.core.shown_text import shorten
 from tasks.lib.documents.judgement import Judgement, read_judgements
 from tasks.lib.similarity.cosine import Rows
 from tasks.report.inputs import ReportInputs, evenly

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from tasks.lib.core.wording import usd_text, visible
+from tasks.lib.core.format_text import usd_text, visible
 from tasks.lib.documents.labels import solver_name
 from tasks.report.formatting import number, script_json
 

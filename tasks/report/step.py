@@ -19,7 +19,7 @@ from tasks.lib.core.schemas import (
     PROMPTS,
     SELECTED,
 )
-from tasks.lib.core.shown import shorten
+from tasks.lib.core.shown_text import shorten
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
 from tasks.lib.documents.choice import Choice
@@ -34,8 +34,9 @@ from tasks.lib.similarity.cosine import Rows
 from tasks.lib.similarity.selections import read_selections
 from tasks.report import choice, curves, dropped, judge, methods
 from tasks.report.embedding_map import embedding_map
-from tasks.report.inputs import ReportInputs, digest, public_params
+from tasks.report.inputs import ReportInputs, digest
 from tasks.report.prompts import prompts
+from tasks.report.public_params import public_params
 
 INPUTS = (
     *("ingest/pool.parquet", "ingest/held_out.parquet", "ingest/dropped.parquet"),
@@ -107,7 +108,7 @@ def work(stage: Stage) -> None:
     """Read the outputs of the earlier stages, and write the page."""
     params, seed = check(stage.values), load_seed(stage.values)
     page = report(_read(stage), params, seed)
-    content = page.encode(errors="backslashreplace")  # a column may contain half surrogate pairs
+    content = page.encode(errors="backslashreplace")  # a column may contain lone surrogates
     stage.out("report/index.html").write_bytes(content)
     log.info("report: wrote one page (%.1f MB)", len(content) / 1e6)
 

@@ -11,7 +11,7 @@ from html import escape
 from itertools import groupby
 from pathlib import Path
 
-from tasks.lib.core.wording import visible
+from tasks.lib.core.format_text import visible
 from tasks.lib.documents.validation import Finding
 
 STYLE = Path(__file__).with_name("data_docs.css")

@@ -1,6 +1,6 @@
 """Define the expectations for each table, as one Great Expectations suite per table.
 
-The last text of each expectation is the sentence that a report shows; it is unique in its table.
+Each expectation ends with the sentence that a report shows; it is unique in its table.
 """
 
 from great_expectations.expectations.expectation import Expectation

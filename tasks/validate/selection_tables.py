@@ -1,4 +1,4 @@
-"""Build the tables that check reported numbers, what the judge ranked and what was selected."""
+"""Build the tables that check reported numbers and what was selected."""
 
 from collections import Counter
 
@@ -7,14 +7,13 @@ import pyarrow as pa
 
 from tasks.lib.core.records import TEXT_COLUMNS, material, record_id
 from tasks.lib.core.schemas import BALLOTS, SELECTED
-from tasks.lib.documents.usage import Usage
 from tasks.lib.pool_columns import as_label, cells_of
 from tasks.lib.text.typography import comparable
 from tasks.validate.artifacts import METHODS, Artifacts, Limits
+from tasks.validate.judge_tables import judge_tables, places_of
 from tasks.validate.near_exact import find_near_duplicates
 from tasks.validate.table import Table, n_distinct, record_texts, texts
 
-MAX_P = 0.001  # a p-value below it is evidence of position bias
 FROM_BALLOTS = tuple(name for name in BALLOTS.names if name in SELECTED.names and name != "id")
 
 
@@ -22,14 +21,12 @@ def selection_tables(artifacts: Artifacts, limits: Limits) -> dict[str, Table]:
     """Return the tables, under the names that `tasks.validate.expectations` uses."""
     return {
         "reported": _reported(artifacts),
-        "ballots": _ballots(artifacts),
-        "rankings": _rankings(artifacts),
+        **judge_tables(artifacts, limits),
         "selected": _selected(artifacts),
         "texts": _texts(artifacts, limits),
         **_quotas(artifacts),
         "targets": _targets(artifacts),
         "methods": _methods(artifacts, limits),
-        "judge": _judge(artifacts.usage, limits),
     }
 
 
@@ -52,30 +49,6 @@ def _reported(artifacts: Artifacts) -> Table:
     return Table(pd.DataFrame(rows, columns=["what", "reported", "counted"]), ["what"])
 
 
-def _ballots(artifacts: Artifacts) -> Table:
-    """Return one row per judged candidate: where it was shown, and whether it is consistent."""
-    frame, places = artifacts.ballots.to_pandas(), _places(artifacts)
-    shown = {f"shown_{name}": frame["id"].map(places[name]) for name in ("prompt", "slot")}
-    is_scored = (frame["score"] > 0) | frame["rank"].notna() | (frame["votes"] > 0)
-    frame = frame.assign(
-        **shown,
-        shown=frame["id"].isin(places.index),
-        is_consistent=~(is_scored & frame["set_aside"].notna()),
-    )
-    return Table(frame, ["id"])
-
-
-def _rankings(artifacts: Artifacts) -> Table:
-    """Return one row for each judged prompt, with its size and its ranks."""
-    by_prompt = artifacts.ballots.to_pandas().groupby("prompt")
-    ranks = by_prompt["rank"].agg(
-        n_ranked="count", n_ranks="nunique", first_rank="min", last_rank="max"
-    )
-    sizes = _places(artifacts).groupby("prompt").size()
-    frame = ranks.assign(n_ballots=by_prompt.size(), size=sizes).reset_index()
-    return Table(frame, ["prompt"])
-
-
 def _selected(artifacts: Artifacts) -> Table:
     """Return one row for each selected record, with its row in the ballots for comparison.
 
@@ -88,7 +61,7 @@ def _selected(artifacts: Artifacts) -> Table:
     frame = frame.assign(
         **{f"ballot_{name}": frame["id"].map(ballots[name]) for name in FROM_BALLOTS},
         rank=frame["rank"].fillna(0),
-        shown_cluster=frame["id"].map(_places(artifacts)["cluster"]),
+        shown_cluster=frame["id"].map(places_of(artifacts)["cluster"]),
         in_pool=frame["id"].isin(set(texts(artifacts.pool, "id"))),
         recomputed_id=[record_id(*texts_of) for texts_of in record_texts(artifacts.selected)],
     )
@@ -191,27 +164,3 @@ def _methods(artifacts: Artifacts, limits: Limits) -> Table:
         "max_share": [limits.max_fallback_rate if m == "fallback" else 1.0 for m in METHODS],
     }
     return Table(pd.DataFrame(columns), ["method"])
-
-
-def _judge(usage: Usage, limits: Limits) -> Table:
-    """Return one row for each fault in the judge, with 0 if it was not measured or may be chance.
-
-    Position bias is the share of first choices that would have to move to other slots. It counts
-    only if a chi-square test finds it significant, and not in paper mode, where slots are clusters.
-    Disagreement is 1 - kappa, where kappa is the agreement between votes beyond chance.
-    """
-    slots, kappa, checks = usage.slots, usage.agreement.kappa, usage.attention_checks.values()
-    is_sure = slots.is_shuffled and slots.p_value is not None and slots.p_value < MAX_P
-    n_shown, n_picked = sum(c.shown for c in checks), sum(c.picked for c in checks)
-    bias = slots.position_bias if is_sure else 0.0
-    rows = [
-        ("position bias", bias, limits.max_position_bias),
-        ("attention checks picked", n_picked / max(n_shown, 1), limits.max_attention_failures),
-        ("disagreement", 0.0 if kappa is None else 1 - kappa, 1 - limits.min_agreement),
-    ]
-    return Table(pd.DataFrame(rows, columns=["fault", "found", "allowed"]), ["fault"])
-
-
-def _places(artifacts: Artifacts) -> pd.DataFrame:
-    """Return the prompt, slot and cluster of each candidate, by id."""
-    return artifacts.prompts.to_pandas().drop_duplicates("id").set_index("id")

@@ -7,8 +7,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from tasks.lib.core.shown import shorten
-from tasks.lib.gateway.fence import fence_word
+from tasks.lib.core.shown_text import shorten
+from tasks.lib.gateway.prompt_fence import fence_word
 from tasks.lib.gateway.reply import (
     ReplyProblem,
     UnusableReply,

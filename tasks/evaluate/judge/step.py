@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from tasks.evaluate.judge.ask_judge import JudgeQuestion, Panel
 from tasks.evaluate.judge.pairs import Graded, Pair, graded, models_of, pairs
-from tasks.evaluate.judge.panel import JudgeQuestion, Panel
 from tasks.evaluate.judge.prompts import (
     FIRST,
     GRADE_SCHEMA,
@@ -19,7 +19,7 @@ from tasks.evaluate.judge.prompts import (
 from tasks.evaluate.params import call_settings, check
 from tasks.evaluate.tables import ANSWERS, COMPARISONS, GRADES, QUESTIONS
 from tasks.lib.core.records import TEXT_COLUMNS, RecordTexts
-from tasks.lib.core.shown import shown_text
+from tasks.lib.core.shown_text import shown_text
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table, write_table
 from tasks.lib.documents.evaluation import JudgeUsage

@@ -10,8 +10,8 @@ import numpy as np
 from tasks.evaluate.params import check
 from tasks.evaluate.questions.public_sets import read_alpaca_eval, read_mt_bench
 from tasks.evaluate.tables import QUESTIONS, QuestionSet
-from tasks.ingest.classify import Ingest
-from tasks.ingest.named_files import NamedFile, read_named_file
+from tasks.ingest.classify_rows import Ingest
+from tasks.ingest.reference_files import NamedFile, read_named_file
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.events import log
 from tasks.lib.core.params import PARAMS_FILE, load_section, load_seed

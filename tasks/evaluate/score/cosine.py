@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.embed.encoder import encode_all
-from tasks.embed.load_encoder import EncoderSpec, Precision
+from tasks.embed.encoder_settings import EncoderSpec, Precision
 from tasks.embed.model_source import absolute
 from tasks.embed.pool_texts import PoolText
 from tasks.lib.core.errors import DataError, ParamError

@@ -17,10 +17,10 @@ from tasks.evaluate.score.answers import (
 )
 from tasks.evaluate.score.bootstrap import NestedBootstrap, Ratio, Values
 from tasks.evaluate.score.cosine import load_cosine
-from tasks.evaluate.score.duels import duel, paired, wins
-from tasks.evaluate.score.judged import both_orders, judged_duels, mt_bench_grades
+from tasks.evaluate.score.judge_scores import both_orders, judged_duels, mt_bench_grades
 from tasks.evaluate.score.outputs import write_outputs
 from tasks.evaluate.score.page import page, shown_examples
+from tasks.evaluate.score.win_rate import duel, paired, wins
 from tasks.evaluate.tables import ANSWERS, COMPARISONS, GRADES, QUESTIONS, QuestionSet
 from tasks.lib.core.params import load_seed
 from tasks.lib.core.stage import Stage
@@ -57,7 +57,7 @@ class Bootstraps(NamedTuple):
 
 
 def work(stage: Stage) -> None:
-    """Write the figures of every arm, as a document and as a page, and the answers."""
+    """Write every arm's figures as a document and as a page, and write the answers."""
     params, seed = check(stage.values), load_seed(stage.values)
     questions = read_table(stage.dep("questions/questions.parquet"), QUESTIONS).to_pylist()
     models = rows_of_models(read_table(stage.dep("tune/answers.parquet"), ANSWERS))

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 from tasks.evaluate.params import Evaluate, require_ready
 from tasks.evaluate.tables import ANSWERS, QUESTIONS, QuestionSet
-from tasks.evaluate.tune.arms import ArmRun, Sources, arm_runs, read_draws
 from tasks.evaluate.tune.language_model import (
     Machine,
     adapter_bytes,
@@ -23,6 +22,7 @@ from tasks.evaluate.tune.prompts import (
 )
 from tasks.evaluate.tune.store import result_key
 from tasks.evaluate.tune.train import Recipe
+from tasks.evaluate.tune.training_runs import ArmRun, Sources, arm_runs, read_draws
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.params import load_seed
 from tasks.lib.core.schemas import POOL, SELECTED, SELECTIONS, UNIQUE

@@ -8,13 +8,13 @@ from typing import Any
 import pyarrow as pa
 
 from tasks.evaluate.tables import ANSWERS
-from tasks.evaluate.tune.arms import ArmRun
 from tasks.evaluate.tune.language_model import free_memory
 from tasks.evaluate.tune.prompts import AskedQuestion, prompt_tokens
 from tasks.evaluate.tune.respond import OwnAnswer, Respondent, reference_losses, replies
 from tasks.evaluate.tune.setup import TuningSetup, prepare
 from tasks.evaluate.tune.store import EvaluationStore
 from tasks.evaluate.tune.train import n_steps, save_adapter, train
+from tasks.evaluate.tune.training_runs import ArmRun
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.events import Progress, log
 from tasks.lib.core.stage import Stage

@@ -12,11 +12,11 @@ from tasks.lib.gateway.backoff import retry_delay_s
 from tasks.lib.gateway.credentials import NO_KEY
 from tasks.lib.gateway.endpoint import Endpoint
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
-from tasks.lib.gateway.fatal import FATAL, run_error
+from tasks.lib.gateway.fatal_error import FATAL, run_error
 from tasks.lib.gateway.litellm_setup import load_litellm
+from tasks.lib.gateway.reply_limits import watch_exchange
 from tasks.lib.gateway.request import CallSettings
 from tasks.lib.gateway.routes import Route
-from tasks.lib.gateway.wire import watch_exchange
 
 PROVIDERS = ("openai", "azure", "hosted_vllm")
 """Providers whose batches LiteLLM sends in OpenAI's format and lists with their metadata. It also

@@ -24,14 +24,14 @@ from tasks.lib.core.events import log
 from tasks.lib.gateway.endpoint import Endpoint
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
 from tasks.lib.gateway.gateway import Gateway
+from tasks.lib.gateway.journal_lookup import USELESS, Pending, failed_attempts
 from tasks.lib.gateway.ledger import CapReached, Reservation, call_of
-from tasks.lib.gateway.lookup import USELESS, Pending, failed_attempts
 from tasks.lib.gateway.prices import Tier
 from tasks.lib.gateway.reply import Reply
 from tasks.lib.gateway.request import CallSettings, NoAnswer, Request
 from tasks.lib.gateway.routes import Route
 from tasks.lib.journal.journal import Journal
-from tasks.lib.journal.liveness import batch_file
+from tasks.lib.journal.live_runs import batch_file
 from tasks.lib.journal.models import Answer, OpenCall, Refused
 
 MAX_ROUNDS = 2

@@ -12,8 +12,8 @@ from tasks.lib.gateway.endpoint import Endpoint
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
 from tasks.lib.gateway.litellm_setup import load_litellm
 from tasks.lib.gateway.reply import Reply, read_reply
+from tasks.lib.gateway.reply_limits import MAX_BODY, UnreadableBody, check_shape, sound_reply
 from tasks.lib.gateway.request import Request
-from tasks.lib.gateway.wire import MAX_BODY, UnreadableBody, check_shape, sound_reply
 
 NOT_IN_BODY = ("extra_headers", "service_tier", "timeout")
 """Options for single calls only. A batch has its own price and deadline."""

@@ -1,7 +1,7 @@
 """Keep track of unfinished batches, in a folder next to the journal.
 
 Each batch has a state file and a request file, which is uploaded. The batch's calls stay open in
-the journal until the state file is removed (`tasks.lib.journal.liveness`).
+the journal until the state file is removed (`tasks.lib.journal.live_runs`).
 """
 
 import json
@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from tasks.lib.core.errors import DataError
 from tasks.lib.gateway.deployment_settings import Deployment
-from tasks.lib.journal.liveness import BATCHES, batch_file
+from tasks.lib.journal.live_runs import BATCHES, batch_file
 
 MAX_REQUESTS = 50_000
 MAX_BYTES = 200 * 10**6

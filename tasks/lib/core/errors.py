@@ -5,7 +5,7 @@ CurationError         (exit status)
 ├── DataError      2  a file or its rows are wrong, or cannot be written
 ├── GraphError     2  dvc.yaml cannot be run, or a step disagrees with it
 ├── LLMError       2  a model or its provider refused
-├── Busy           2  another run is working in this workspace
+├── Busy           2  another run is in progress in this workspace
 ├── CheckFailed    1  everything ran, but the result is not good enough
 ├── StageFailed    *  a step failed; the status is the step's own
 └── VariantFailed  1  some variants of a comparison failed
@@ -18,8 +18,8 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any, Self
 
+from tasks.lib.core.format_text import visible, visible_line
 from tasks.lib.core.hiding import hide
-from tasks.lib.core.wording import visible, visible_line
 
 CAPPED = 3
 INTERRUPTED = 130
@@ -75,7 +75,7 @@ class LLMError(CurationError):
 
 
 class Busy(CurationError):
-    """Another run is working in this workspace."""
+    """Another run is in progress in this workspace."""
 
 
 class CheckFailed(CurationError):

@@ -12,8 +12,8 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from tasks.lib.core.format_text import visible
 from tasks.lib.core.hiding import hide
-from tasks.lib.core.wording import visible
 
 EVENTS_VARIABLE = "SELECTLLM_EVENTS"
 RUN_VARIABLE = "SELECTLLM_RUN_ID"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from tasks.lib.core.wording import usd_text
+from tasks.lib.core.format_text import usd_text
 
 _FORM = "Set schema: always on the route if its server accepts schemas, or choose a larger model."
 _PROVIDER = "No action is needed unless this happens often; the call was repeated."

@@ -8,7 +8,7 @@ from typing import Any
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.events import log
 from tasks.lib.core.params import PARAMS_FILE
-from tasks.lib.gateway.classify import refused_parameter
+from tasks.lib.gateway.classify_error import refused_parameter
 from tasks.lib.gateway.credentials import key_variable
 from tasks.lib.gateway.deployment_settings import Deployment, Effort, Schema
 from tasks.lib.gateway.errors import ErrorKind, ProviderError

@@ -12,7 +12,7 @@ from tasks.lib.core.errors import ParamError
 from tasks.lib.core.events import log
 from tasks.lib.core.params import PARAMS_FILE
 from tasks.lib.gateway.accepted_parameters import Parameters, headers
-from tasks.lib.gateway.classify import provider_error
+from tasks.lib.gateway.classify_error import provider_error
 from tasks.lib.gateway.credentials import (
     NO_KEY,
     VARIABLES,
@@ -20,19 +20,19 @@ from tasks.lib.gateway.credentials import (
     missing_variables,
     redact,
 )
-from tasks.lib.gateway.cut_prompts import CutWatch
 from tasks.lib.gateway.deployment_settings import Deployment
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
 from tasks.lib.gateway.litellm_setup import load_litellm, skip_accounting
 from tasks.lib.gateway.local_server import LocalServer
-from tasks.lib.gateway.plausible import impossible_usage
+from tasks.lib.gateway.plausible_usage import impossible_usage
 from tasks.lib.gateway.prices import FLEX, Tier, max_prompt_tokens
 from tasks.lib.gateway.rate_limit import Permit, RateLimiter
 from tasks.lib.gateway.reply import Reply, read_reply
+from tasks.lib.gateway.reply_limits import HttpExchange, watch_exchange
 from tasks.lib.gateway.request import Messages, Request
 from tasks.lib.gateway.routes import missing_key_error
 from tasks.lib.gateway.tariff import Tariff
-from tasks.lib.gateway.wire import HttpExchange, watch_exchange
+from tasks.lib.gateway.truncated_prompts import CutWatch
 from tasks.lib.journal.models import CallCost
 
 FLEX_TIMEOUT_S = 900.0
@@ -46,6 +46,7 @@ class Endpoint:
         parameters: The parameters of its calls, and the room for its replies.
         tariff: The prices of its calls.
         cut_watch: Notices if the endpoint truncates prompts.
+        timeout_s: The time limit of one call.
 
     Args:
         deployment: The model and its address.
@@ -56,7 +57,7 @@ class Endpoint:
     def __init__(self, deployment: Deployment, where: str, timeout_s: float) -> None:
         self.deployment, self._where = deployment, where
         is_flex = deployment.service_tier == FLEX
-        self._timeout_s = deployment.timeout_s or (FLEX_TIMEOUT_S if is_flex else timeout_s)
+        self.timeout_s = deployment.timeout_s or (FLEX_TIMEOUT_S if is_flex else timeout_s)
         self._address = {"model": deployment.model, "max_retries": 0, "num_retries": 0}
         self.parameters = Parameters(deployment, where)
         self.tariff = Tariff(deployment, where)
@@ -186,12 +187,12 @@ class Endpoint:
         skip_accounting()
         exchange = watch_exchange()
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(self.timeout_s):
                 response = await load_litellm().acompletion(
-                    **self._address, **sent, messages=messages, timeout=self._timeout_s
+                    **self._address, **sent, messages=messages, timeout=self.timeout_s
                 )
         except TimeoutError:
-            words = f"no complete reply within {self._timeout_s:g} s (timeout_s)"
+            words = f"no complete reply within {self.timeout_s:g} s (timeout_s)"
             raise ProviderError(ErrorKind.TIMEOUT, words) from None
         except Exception as error:  # LiteLLM raises its own errors and other libraries' errors
             refusal = self.classified(error, exchange)

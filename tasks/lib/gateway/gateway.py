@@ -5,15 +5,16 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from tasks.lib.gateway.backoff import retry_delay_s
+from tasks.lib.core.events import log
+from tasks.lib.gateway.backoff import rests_endpoint, retry_delay_s
+from tasks.lib.gateway.concurrency import ConcurrencyLimit
 from tasks.lib.gateway.endpoint import Endpoint, least_busy
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
-from tasks.lib.gateway.fatal import FATAL, run_error
+from tasks.lib.gateway.fatal_error import FATAL, run_error
+from tasks.lib.gateway.journal_lookup import USELESS, failed_attempts, find_answer, no_answer
 from tasks.lib.gateway.ledger import SpendLedger, Stopped
-from tasks.lib.gateway.lookup import USELESS, failed_attempts, find_answer, no_answer
 from tasks.lib.gateway.request import CallSettings, Messages, NoAnswer, Request
 from tasks.lib.gateway.routes import Route
-from tasks.lib.gateway.task_pool import RampUp
 from tasks.lib.journal.journal import Journal
 from tasks.lib.journal.models import Answer, FailedAttempt
 
@@ -35,10 +36,27 @@ class _RouteState:
         self.route, self.is_last = route, is_last
         self.endpoints = [Endpoint(d, route.where, settings.timeout_s) for d in route.deployments]
         is_local = route.deployments[0].is_local  # it works on one prompt at a time
-        self.ramp_up = RampUp(1 if is_local else settings.concurrency)
+        longest_s = max(endpoint.timeout_s for endpoint in self.endpoints)
+        self.limit = ConcurrencyLimit(1 if is_local else settings.concurrency, longest_s)
         self.first_call = asyncio.Lock()
         self.succeeded_s = -1.0  # when a call last got a reply
         self.rests_until_s = 0.0
+
+    def is_overloaded(self, began_s: float) -> bool:
+        """Return whether a call that timed out did so since too many calls ran at once.
+
+        If most calls time out, this lowers their number.
+        """
+        limit = self.limit.timed_out(began_s)
+        if limit:
+            log.warning(
+                "%s: most calls take longer than timeout_s, so only %d run at once from now on, "
+                "and more once they are faster. To prevent this, lower llm_select.concurrency or "
+                "raise timeout_s.",
+                self.route.alias,
+                limit,
+            )
+        return began_s < self.limit.lowered_s
 
     def make_room(self, attempts: Sequence[FailedAttempt]) -> None:
         """Give the route's replies more room if one to this question was cut off."""
@@ -140,7 +158,7 @@ class Gateway:
         n_failed, failing_since_s = 0, 0.0
         while (reason := no_answer(attempts)) is None:
             state.make_room(attempts)
-            async with state.ramp_up.place():
+            async with state.limit.place():
                 if time.monotonic() < state.rests_until_s:
                     return NoAnswer.UNREACHED
                 began_s = time.monotonic()
@@ -154,6 +172,8 @@ class Gateway:
                 return result
             attempts = failed_attempts(self._journal, request)
             if result is None or result.kind in HARMLESS:
+                continue
+            if result.kind is ErrorKind.TIMEOUT and state.is_overloaded(began_s):
                 continue
             n_failed += 1
             failing_since_s = failing_since_s or began_s
@@ -187,12 +207,12 @@ class Gateway:
         result = await self.ledger.settle(reservation, reply)
         if not isinstance(result, ProviderError):
             state.succeeded_s = time.monotonic()
-            state.ramp_up.succeeded(reservation.duration_s)
+            state.limit.succeeded(reservation.duration_s)
         return result
 
     async def _wait(self, error: ProviderError, endpoint: Endpoint, delay_s: float) -> None:
         """Let the endpoint rest after a rate limit error; otherwise delay only this question."""
-        if error.kind is ErrorKind.RATE_LIMIT:
+        if rests_endpoint(error):
             endpoint.rest(delay_s)
             return
         with suppress(TimeoutError):

@@ -36,6 +36,9 @@ def load_litellm() -> Any:
     warnings.filterwarnings("ignore", never_begun, RuntimeWarning)
     # Nor does a content that is a list of parts.
     warnings.filterwarnings("ignore", "Pydantic serializer warnings", UserWarning)
+    # The price of a reply takes LiteLLM a seventh of a call's processor time, and nobody reads it:
+    # we compute our own (see `tariff`). None is LiteLLM's result for a model without a price.
+    litellm.response_cost_calculator = lambda **_: None  # type: ignore[assignment]
     litellm.suppress_debug_info = True
     litellm.disable_hf_tokenizer_download = True
     for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):

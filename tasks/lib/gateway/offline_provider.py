@@ -11,14 +11,14 @@ from typing import Any, cast
 from litellm.llms.custom_llm import CustomLLM, CustomLLMError
 from litellm.types.utils import ModelResponse, Usage
 
-from tasks.lib.gateway.fence import parse_block
+from tasks.lib.gateway.prompt_fence import parse_block
 from tasks.lib.typicality.typicality import choose
 
 BYTES_PER_TOKEN = 4
 
 
 class OfflineJudge(CustomLLM):
-    """Answers only messages that contain a block of candidates (`tasks.lib.gateway.fence`)."""
+    """Answers only messages that contain fenced candidates (`tasks.lib.gateway.prompt_fence`)."""
 
     def completion(self, *args: Any, **kwargs: Any) -> ModelResponse:
         """Return a JSON object with the picks.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
-from tasks.lib.gateway.wire import is_count
+from tasks.lib.gateway.reply_limits import is_count
 
 MAX_CHARS = 20_000  # read from the end of a reply; no list of slots is longer
 LOGPROB_DIGITS = 6
@@ -92,7 +92,7 @@ class _Usage(NamedTuple):
 
     @classmethod
     def of(cls, usage: Any) -> Self:
-        """Return the tokens in LiteLLM's usage; none if a number is missing or impossible."""
+        """Return the token counts in LiteLLM's usage; empty if one is missing or impossible."""
         prompt_tokens = getattr(usage, "prompt_tokens", None)
         completion_tokens = getattr(usage, "completion_tokens", None) or 0
         total_tokens = getattr(usage, "total_tokens", None) or 0

@@ -138,8 +138,8 @@ def missing_key_error(where: str, name: str) -> ParamError:
     return ParamError(
         f"the environment variable {name} is not set, so no call was made",
         where=f"{PARAMS_FILE}: {where}",
-        fix=f"Set {name}, or choose another route; offline selects without a key. If your "
-        "own endpoint needs no key, write api_key: none.",
+        fix=f"Set {name}, or choose another route; the offline route needs no key. If your own "
+        "endpoint needs no key, set its api_key to none.",
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 import httpx
 from litellm.llms.custom_httpx.aiohttp_transport import LiteLLMAiohttpTransport
 
-from tasks.lib.gateway.wire import (
+from tasks.lib.gateway.reply_limits import (
     ENCODING,
     MAX_BODY,
     MAX_FILE,

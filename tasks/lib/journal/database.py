@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any, Protocol
 
-from tasks.lib.journal.liveness import LiveRun
-from tasks.lib.journal.place import Place
+from tasks.lib.journal.live_runs import LiveRun
+from tasks.lib.journal.location import Place
 from tasks.lib.journal.postgres import SharedDatabase, SharedRun
 
 

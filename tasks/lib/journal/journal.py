@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tasks.lib.core.events import log
+from tasks.lib.journal.copy_to_shared import share_own
 from tasks.lib.journal.database import Database, new_run
 from tasks.lib.journal.group_commit import GroupCommit, T
+from tasks.lib.journal.location import Place, SharedJournal
 from tasks.lib.journal.models import (
     ANSWER,
     LOST,
@@ -22,10 +24,8 @@ from tasks.lib.journal.models import (
     SelectionName,
     Settled,
 )
-from tasks.lib.journal.place import Place, SharedJournal
 from tasks.lib.journal.reader import JournalReader
 from tasks.lib.journal.schema import connect, explained
-from tasks.lib.journal.share import share_own
 from tasks.lib.journal.spending_cap import SpendingCap
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.hiding import hide
-from tasks.lib.journal.place import KEY, PASSWORD, SharedJournal
+from tasks.lib.journal.location import KEY, PASSWORD, SharedJournal
 
 if TYPE_CHECKING:
     import psycopg

@@ -10,6 +10,7 @@ from tasks.lib.core.errors import DataError
 from tasks.lib.core.stage import JOURNAL
 from tasks.lib.journal.database import Database, has_table
 from tasks.lib.journal.legacy import MARK
+from tasks.lib.journal.location import Place
 from tasks.lib.journal.models import (
     ANSWER,
     LOST,
@@ -21,7 +22,6 @@ from tasks.lib.journal.models import (
     FailedAttempt,
     FailedCall,
 )
-from tasks.lib.journal.place import Place
 from tasks.lib.journal.schema import connect_existing, explained
 
 MAX_AHEAD, MAX_KEPT = 64, 512  # rows that are read together, and rows that wait to be needed

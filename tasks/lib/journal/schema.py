@@ -11,7 +11,7 @@ from tasks.lib.core.errors import DataError
 from tasks.lib.core.private_file import make_private
 from tasks.lib.journal.database import Database
 from tasks.lib.journal.legacy import MIGRATIONS
-from tasks.lib.journal.place import Place, SharedJournal
+from tasks.lib.journal.location import Place, SharedJournal
 from tasks.lib.journal.postgres import (
     SharedDatabase,
     connect_shared,

@@ -2,10 +2,10 @@
 
 from functools import partial
 
+from tasks.lib.kmeans.best_of_starts import best_of_starts
 from tasks.lib.kmeans.lloyd import needed_mb
 from tasks.lib.kmeans.partition import Partition, Solver, Vectors
 from tasks.lib.kmeans.splits import split
-from tasks.lib.kmeans.starts import best_of_starts
 
 FLAT = 200  # clusters found at once; with more, paths between clusters take longer than splits
 BRANCHES = 40  # per split; fewer make the clusters less tight, more take longer

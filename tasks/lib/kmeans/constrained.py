@@ -8,12 +8,12 @@ import numpy as np
 from k_means_constrained import KMeansConstrained
 from numpy.random import RandomState
 
+from tasks.lib.kmeans.assign_rows import Bounds
 from tasks.lib.kmeans.balanced import FLAT, FLAT_TOL
+from tasks.lib.kmeans.best_of_starts import best_of_starts
 from tasks.lib.kmeans.lloyd import first_centres, lloyd, needed_mb
 from tasks.lib.kmeans.partition import Partition, Rows, Solver, Vectors, rows_of
 from tasks.lib.kmeans.splits import MAX_ITER, chain
-from tasks.lib.kmeans.starts import best_of_starts
-from tasks.lib.kmeans.transport import Bounds
 
 TOL = 1e-4  # 1e-5 takes up to 3 times as long; our own last steps make up for the difference
 BYTES_PER_PAIR = 150  # per record and cluster: arcs of the flow, and the arrays behind them

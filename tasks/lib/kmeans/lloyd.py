@@ -8,9 +8,9 @@ from numpy.random import RandomState
 from numpy.typing import NDArray
 from sklearn.cluster import kmeans_plusplus
 
+from tasks.lib.kmeans.assign_rows import Bounds, assign
+from tasks.lib.kmeans.cluster_prices import Costs, Labels
 from tasks.lib.kmeans.partition import BLOCK, Vectors, in_blocks
-from tasks.lib.kmeans.prices import Costs, Labels
-from tasks.lib.kmeans.transport import Bounds, assign
 
 UNASSIGNED = -1  # the cluster of a row before the first iteration
 SAMPLED = 200  # rows per centre that k-means++ chooses from; a million rows would take minutes

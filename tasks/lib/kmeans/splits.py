@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.random import RandomState
 
+from tasks.lib.kmeans.assign_rows import Bounds
 from tasks.lib.kmeans.lloyd import first_centres, lloyd
 from tasks.lib.kmeans.partition import Rows, Vectors, rows_of
-from tasks.lib.kmeans.transport import Bounds
 
 MAX_ITER = 300
 

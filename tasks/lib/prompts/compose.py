@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.lib.prompts.geometry import Mode
+from tasks.lib.prompts.prompt_size import Mode
 
 SHOWN_BYTES = 2_000  # a longer text counts as this long, since llm_select shortens it
 

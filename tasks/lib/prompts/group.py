@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tasks.lib.kmeans.partition import Partition, Rows, Vectors
 from tasks.lib.kmeans.solver import SolverParam, choose, load
 from tasks.lib.prompts.compose import compose
-from tasks.lib.prompts.geometry import Geometry, Mode
+from tasks.lib.prompts.prompt_size import Geometry, Mode
 
 
 class Clustered(NamedTuple):

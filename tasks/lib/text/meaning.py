@@ -5,8 +5,8 @@ from difflib import SequenceMatcher
 from typing import NamedTuple
 
 from tasks.lib.text.courtesy import without_courtesy
-from tasks.lib.text.spelling import is_misspelling
-from tasks.lib.text.variants import bare
+from tasks.lib.text.notation import bare
+from tasks.lib.text.typos import is_misspelling
 from tasks.lib.text.words import Shape, Words, shape_of, spans, split
 
 _END = re.compile(r"(?<=[^\W\d]{2})!+$|(?<![\\(\[|{^$*?])[?؟]$|[.:;。।]+$")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.lib.text.courtesy import without_courtesy
-from tasks.lib.text.variants import bare, in_full
+from tasks.lib.text.notation import bare, in_full
 
 DENSE = (
     (0x1100, 0x11FF),  # Hangul letters

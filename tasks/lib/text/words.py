@@ -6,8 +6,8 @@ from enum import Enum, auto
 from functools import cached_property
 from itertools import groupby
 
+from tasks.lib.text.notation import bare, in_full
 from tasks.lib.text.shingles import DENSE
-from tasks.lib.text.variants import bare, in_full
 
 UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
 """Thai, Lao, Myanmar and Khmer: a phrase has no spaces, so each character is a token."""

@@ -15,6 +15,7 @@ from tasks.lib.similarity.words import Words
 DENSE_UNIT = 0.6  # words per character in a script whose characters are syllables or words
 LONG_WORD = 7  # letters per word in a script without spaces between words, such as Thai
 FRAGMENT, ORDER = 0.4, 0.3  # the soundness of a text with no other fault
+UNENDED = 0.95  # the completeness of a text that ends with a letter or a digit
 
 # Addresses, and long runs of one character.
 _CUT_OUT = re.compile(r"(?:https?://|www\.)\S+|(\S)\1{5,}")
@@ -87,6 +88,11 @@ def soundness(text: str, terms: Words) -> float:
         * (FRAGMENT if _is_fragment(text, kinds) else 1.0)
         * (ORDER if gives_orders(text) else 1.0)
     )
+
+
+def completeness(text: str) -> float:
+    """Return 1, or less if the text ends with a letter or a digit, since it may be cut off."""
+    return UNENDED if text.rstrip()[-1:].isalnum() else 1.0
 
 
 def gives_orders(text: str) -> bool:

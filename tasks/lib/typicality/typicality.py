@@ -10,9 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from tasks.lib.similarity.words import Words, words
-from tasks.lib.typicality.soundness import soundness
+from tasks.lib.typicality.soundness import completeness, soundness
 
-UNENDED = 0.95  # factor for a text that ends with a letter, since it may be cut off
 SOUND = 0.5  # texts below it come after all others, ranked by soundness
 DIGITS = 6  # of a cosine; the last bits of a logarithm differ between processors
 
@@ -30,10 +29,7 @@ def choose(texts: Sequence[str], n: int) -> list[int]:
     rated = [soundness(text, of_text) for text, of_text in zip(texts, terms, strict=True)]
     sound = [i for i, soundness_ in enumerate(rated) if soundness_ >= SOUND]
     cosines = _typicality([terms[i] for i in sound])
-    typical = {
-        i: cosine * (UNENDED if texts[i].rstrip()[-1:].isalnum() else 1.0)
-        for i, cosine in zip(sound, cosines, strict=True)
-    }
+    typical = {i: cosine * completeness(texts[i]) for i, cosine in zip(sound, cosines, strict=True)}
 
     def worse(i: int) -> tuple[bool, float, str]:
         return i not in typical, -round(typical.get(i, rated[i]), DIGITS), texts[i]
