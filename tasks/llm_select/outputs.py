@@ -19,7 +19,7 @@ from tasks.lib.gateway.routes import Route
 from tasks.lib.journal.reader import JournalReader
 from tasks.llm_select.count_usage import UsageTally
 from tasks.llm_select.setup import Setup
-from tasks.llm_select.verdicts import JudgedPrompt, PickMethod
+from tasks.llm_select.verdicts import JudgedPrompt
 
 BLOCK = 256  # prompts that are kept until their records are looked up together
 
@@ -124,7 +124,8 @@ def _ballots(ids: Sequence[str], block: Sequence[JudgedPrompt]) -> pa.RecordBatc
     ]
     ranks, votes = np.zeros(len(ids), np.int32), np.bincount(named, minlength=len(ids))
     ranks[ranked] = [rank for v in verdicts for rank in range(1, len(v.slots) + 1)]
-    methods = np.repeat([verdict.method.value for verdict in verdicts], sizes)
+    methods = np.repeat(np.array([verdict.method for verdict in verdicts], object), sizes)
+    methods[ranked] = [method for verdict in verdicts for method in verdict.methods]
     set_aside = np.full(len(ids), None)
     for start, verdict in zip(before, verdicts, strict=True):
         for slot, reason in verdict.set_aside.items():
@@ -136,7 +137,7 @@ def _ballots(ids: Sequence[str], block: Sequence[JudgedPrompt]) -> pa.RecordBatc
         "rank": pa.array(ranks, mask=ranks == 0),
         "score": np.concatenate([verdict.scores for verdict in verdicts]),
         "votes": votes,
-        "method": np.where((ranks > 0) & (votes == 0), PickMethod.FALLBACK.value, methods),
+        "method": methods,
         "set_aside": set_aside,
     }
     return pa.RecordBatch.from_pydict(cells, schema=BALLOTS)
