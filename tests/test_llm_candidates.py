@@ -8,9 +8,9 @@ from tasks.lib.core.records import RecordTexts
 from tasks.lib.core.schemas import KNOWN, POOL, PROMPTS
 from tasks.lib.core.shown_text import shown_text
 from tasks.lib.core.tables import write_table
-from tasks.llm_select import pool_texts as pool_file
+from tasks.llm_select import candidate_texts
+from tasks.llm_select.candidate_texts import CandidateTexts
 from tasks.llm_select.candidates import Candidates
-from tasks.llm_select.pool_texts import PoolFile
 
 RECORDS = [
     {
@@ -28,26 +28,33 @@ RECORDS = [
 ]
 
 
-@pytest.fixture(params=[7, 8192])
+@pytest.fixture(params=[(7, 100, 3), (8192, 1 << 20, 2048)])
 def path(request, tmp_path, monkeypatch):
-    """Return the path of a pool that is read in many batches, or in one."""
-    monkeypatch.setattr(pool_file, "BATCH_ROWS", request.param)
+    """Return the path of a pool that is copied in many runs and parts, or in one."""
+    for name, value in zip(("BATCH_ROWS", "RUN_CHARS", "PART"), request.param, strict=True):
+        monkeypatch.setattr(candidate_texts, name, value)
     write_table(tmp_path / "pool.parquet", RECORDS, POOL)
     return tmp_path / "pool.parquet"
 
 
-ORDERS = [[], [49], [3, 2, 1], [40, 0, 40, 13], [*range(50)], [*range(49, -1, -1)]]
+def rows_of(*rows):
+    return np.array(rows, dtype=np.int32)
 
 
-@pytest.mark.parametrize("rows", ORDERS, ids=str)
-def test_texts_are_in_the_requested_order(path, rows):
-    pool, rows = PoolFile(path), np.array(rows, dtype=np.int64)
-    asked = [RECORDS[row] for row in rows]
-    assert pool.texts(rows) == [shown_text(*RecordTexts.of(r)) for r in asked]
+ORDERS = [[], [2], [2, 1, 0], [11, 0, 11, 7], [*range(12)], [*range(11, -1, -1)]]
+
+
+@pytest.mark.parametrize("members", ORDERS, ids=str)
+def test_ids_and_texts_are_in_the_requested_order(path, members):
+    rows = rows_of(40, 0, 13, 49, 48, 30, 31, 32, 7, 8, 9, 20)
+    pool, members = CandidateTexts(path, rows), np.array(members, dtype=np.intp)
+    asked = [RECORDS[row] for row in rows[members]]
+    assert pool.texts(members) == [shown_text(*RecordTexts.of(r)) for r in asked]
+    assert pool.ids(members) == [record["id"] for record in asked]
 
 
 def test_texts_can_be_read_after_the_file_is_deleted_and_leave_no_other_file(path):
-    pool = PoolFile(path)
+    pool = CandidateTexts(path, rows_of(5, 1))
     assert [child.name for child in path.parent.iterdir()] == [path.name]
     path.unlink()
     assert pool.texts(np.array([1])) == [RECORDS[1]["instruction"]]
@@ -68,24 +75,36 @@ def test_candidates_are_the_rows_of_the_prompts_table(path, tmp_path):
     assert known.texts(known.prompts[0])[1] == RECORDS[4]["instruction"]
 
 
+def read(folder, pool, shown):
+    """Return the candidates of a workspace with this pool and these records in one prompt."""
+    write_table(folder / "pool.parquet", pool, POOL)
+    rows = [
+        {"prompt": 1, "slot": slot, "id": record["id"], "cluster": slot}
+        for slot, record in enumerate(shown, 1)
+    ]
+    write_table(folder / "prompts.parquet", rows, PROMPTS)
+    write_table(folder / "known.parquet", [], KNOWN)
+    return Candidates.read(*(folder / f"{n}.parquet" for n in ("prompts", "pool", "known")))
+
+
 @pytest.mark.parametrize("record_id", ["x" * 16, "ABCDEF0123456789", "0123", " " * 16 + "12" * 8])
 def test_an_id_that_ingest_does_not_make_is_refused(tmp_path, record_id):
-    write_table(tmp_path / "pool.parquet", [RECORDS[0] | {"id": record_id}], POOL)
     with pytest.raises(DataError, match="expected ids of 16 hexadecimal digits"):
-        PoolFile(tmp_path / "pool.parquet")
+        read(tmp_path, [RECORDS[0] | {"id": record_id}], RECORDS[:1])
 
 
 @pytest.mark.parametrize(("pool", "row"), [([], 0), (RECORDS[:3], 7), (RECORDS[:3], 49)])
 def test_a_prompt_with_a_record_that_the_pool_lacks_is_refused(tmp_path, pool, row):
-    write_table(tmp_path / "pool.parquet", pool, POOL)
-    shown = {"prompt": 1, "slot": 1, "id": RECORDS[row]["id"], "cluster": 1}
-    write_table(tmp_path / "prompts.parquet", [shown], PROMPTS)
-    write_table(tmp_path / "known.parquet", [], KNOWN)
     with pytest.raises(DataError, match="a record is not in the pool"):
-        Candidates.read(*(tmp_path / f"{n}.parquet" for n in ("prompts", "pool", "known")))
+        read(tmp_path, pool, [RECORDS[row]])
+
+
+def test_a_record_in_two_slots_is_refused(tmp_path):
+    with pytest.raises(DataError, match="a record is shown twice"):
+        read(tmp_path, RECORDS, [RECORDS[3], RECORDS[5], RECORDS[3]])
 
 
 def test_a_file_that_is_not_a_pool_is_refused(tmp_path):
     write_table(tmp_path / "pool.parquet", [], PROMPTS)
     with pytest.raises(DataError, match="expected columns"):
-        PoolFile(tmp_path / "pool.parquet")
+        CandidateTexts(tmp_path / "pool.parquet", rows_of(0))

@@ -27,9 +27,9 @@ from tasks.lib.gateway.token_count import _encodings, fewest_tokens
 from tasks.lib.journal.journal import Journal
 from tasks.lib.prompts.compose import compose
 from tasks.lib.prompts.prompt_size import Mode
+from tasks.llm_select.candidate_texts import CandidateTexts
 from tasks.llm_select.candidates import Candidates
 from tasks.llm_select.judge import Judge
-from tasks.llm_select.pool_texts import PoolFile
 from tasks.llm_select.setup import Setup
 from tasks.llm_select.verdicts import ignore
 from tests.behaviours import honest
@@ -81,7 +81,8 @@ def shown_of(texts, size=12):
         path = Path(folder) / "pool.parquet"
         write_table(path, pa.table(columns, schema=POOL), POOL)
         is_known = np.zeros(len(texts), np.bool_)
-        return Candidates(PoolFile(path), np.arange(len(texts)), prompts, is_known)
+        rows = np.arange(len(texts), dtype=np.int32)
+        return Candidates(CandidateTexts(path, rows), rows, prompts, is_known)
 
 
 def setup_of(shown, budget=10, **params):

@@ -7,6 +7,7 @@ from contextlib import closing
 import pytest
 
 from tasks.estimate.journal_admin import retry_failed
+from tasks.lib.journal import reader
 from tasks.lib.journal.group_commit import GroupCommit
 from tasks.lib.journal.journal import Journal
 from tasks.lib.journal.models import Refused, Settled
@@ -21,6 +22,22 @@ def test_an_answer_is_unchanged_after_reopening(db_path):
     with closing(Journal(db_path)) as journal:
         assert journal.answer("k") == ANSWER
     assert rows(db_path) == [("answer", 0.5, 0)]
+
+
+@pytest.mark.parametrize("step", [1, -1, 7, 101])
+def test_answers_are_found_in_any_order_while_another_run_adds_some(journals, step, monkeypatch):
+    monkeypatch.setattr(reader, "MAX_KEPT", 20)  # so that rows that were read ahead are dropped
+    journal, other = journals(), journals()
+
+    async def store(numbers):
+        await asyncio.gather(*(buy(other, f"k{i}") for i in numbers))
+
+    asyncio.run(store(range(0, 150, 2)))
+    for i in range(0, 150 * abs(step), step) if step > 0 else range(149, -1, -1):
+        key = f"k{i % 150}"
+        if journal.answer(key) is None:
+            asyncio.run(store([i % 150]))
+        assert journal.answer(key) == ANSWER._replace(key=key)
 
 
 def test_an_answer_is_on_disk_for_others_before_the_journal_is_closed(journals):

@@ -17,8 +17,8 @@ from tasks.lib.gateway.routes import load_routes
 from tasks.lib.journal.location import journal_place
 from tasks.lib.prompts.prompt_size import load_geometry
 from tasks.lib.unique import find_rows
-from tasks.llm_select.candidates import Candidates
-from tasks.llm_select.pool_texts import PoolFile
+from tasks.llm_select.candidate_texts import CandidateTexts
+from tasks.llm_select.candidates import Candidates, Prompts
 from tasks.llm_select.setup import Setup
 
 
@@ -70,11 +70,14 @@ def _ungrouped(values: Mapping[str, Any], root: Path) -> Setup:
     ids = read_table(unique_path, UNIQUE)["id"]
     by_length = np.argsort(text_lengths(pool_path, unique_path, ids), kind="stable")
     mode, geometry = load_geometry(values, len(ids))
-    pool = PoolFile(pool_path)
+    numbers = np.arange(len(ids), dtype=np.int32) % geometry.n_prompts
+    by_prompt = np.argsort(numbers, kind="stable")
+    dealt = by_length[by_prompt]
     pool_ids = read_table(pool_path, POOL, ["id"])["id"]
-    rows = find_rows(ids, pool_ids, unique_path)[by_length]
-    places = np.arange(len(ids))
-    prompts = [places[start :: geometry.n_prompts] for start in range(geometry.n_prompts)]
+    rows = find_rows(ids, pool_ids, unique_path)[dealt].astype(np.int32)
     known = read_table(Stage("llm_select", root).dep("dedupe/known.parquet"), KNOWN)["id"]
-    is_known = pc.is_in(ids, value_set=known).to_numpy()[by_length]
-    return Setup.of(values, Candidates(pool, rows, prompts, is_known), mode, root)
+    is_known = pc.is_in(ids, value_set=known).to_numpy()[dealt]
+    prompts = Prompts(numbers[by_prompt])
+    return Setup.of(
+        values, Candidates(CandidateTexts(pool_path, rows), rows, prompts, is_known), mode, root
+    )

@@ -20,14 +20,14 @@ MAX_NAMES = 20  # columns that a message lists
 
 
 def read_columns(
-    pool_file: Path, names: Mapping[str, str], rows: NDArray[np.intp]
+    pool_file: Path, names: Mapping[str, str], rows: NDArray[np.integer[Any]]
 ) -> dict[str, list[Any]]:
     """Return the values of some of the pool's own columns, with None where a record has no value.
 
     Args:
         pool_file: The pool.
         names: The names of the columns, each with the parameter that names it.
-        rows: intp, shape (n,), the rows of the pool whose values are returned, in order.
+        rows: integers, shape (n,), the rows of the pool whose values are returned, in order.
 
     Raises:
         ParamError: A column occurs in no record (the error suggests the nearest known column).
@@ -53,7 +53,7 @@ def read_columns(
 
 
 def read_weights(
-    pool_file: Path, column: str, rows: NDArray[np.intp], param: str
+    pool_file: Path, column: str, rows: NDArray[np.integer[Any]], param: str
 ) -> NDArray[np.float64]:
     """Return a column of non-negative weights: float64, shape (n,), in the order of `rows`.
 

@@ -143,7 +143,7 @@ class Judge:
             except Pending as error:
                 pending = error
                 continue
-            answers.append(answer.renumbered(shown))
+            answers.append(answer if vote == 1 else answer.renumbered(shown))
             if answer.picks:
                 slots = tuple(i + 1 for i in answer.picks)
                 ballot = Ballot(len(shown), slots, as_ballot(slots, shown), answer.is_whole)

@@ -1,6 +1,6 @@
 """The outputs of llm_select: ballots, judgements and usage, written while prompts are judged."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 
 from tasks.lib.core.schemas import BALLOTS
 from tasks.lib.core.tables import ROW_GROUP
-from tasks.lib.documents.judgement import AnswerReceipt, Judgement
+from tasks.lib.documents.document import as_line
+from tasks.lib.documents.judgement import AnswerReceipt
 from tasks.lib.documents.usage import Usage
 from tasks.lib.gateway.deployment_settings import OFFLINE_MODEL
 from tasks.lib.gateway.routes import Route
@@ -57,12 +58,17 @@ class OutputWriter:
 
     def _write_block(self) -> None:
         block, self._block = self._block, []
-        members = [judged.question.candidates for judged in block]
-        ids = iter(self._candidates.ids(np.concatenate(members)) if block else ())
-        for judged in block:
-            shown = tuple(islice(ids, len(judged.question.candidates)))
-            self._ballots.add(shown, judged)
-            self._judgements.write(_judgement(shown, judged, self._routes).to_line())
+        if not block:
+            return
+        ids = self._candidates.ids(np.concatenate([question.candidates for question, _ in block]))
+        self._ballots.add(_ballots(ids, block))
+        shown = iter(ids)
+        self._judgements.writelines(
+            as_line(
+                _judgement([*islice(shown, len(judged.question.candidates))], judged, self._routes)
+            )
+            for judged in block
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -74,40 +80,21 @@ class OutputWriter:
 
 
 class _BallotTable:
-    """Writes ballots.parquet column by column, in the row groups of `write_table`."""
+    """Writes ballots.parquet in the row groups of `write_table`."""
 
     def __init__(self, path: Path) -> None:
         self._writer = pq.ParquetWriter(path, BALLOTS, compression="zstd")
-        self._columns: dict[str, list[Any]] = {name: [] for name in BALLOTS.names}
+        self._rows = BALLOTS.empty_table()
 
-    def add(self, ids: Sequence[str], judged: JudgedPrompt) -> None:
-        """Add the candidates of a prompt, which have these record ids."""
-        question, verdict = judged
-        slots = range(1, len(ids) + 1)
-        rank_of = {slot: rank for rank, slot in enumerate(verdict.slots, 1)}
-        methods = [verdict.method.value] * len(ids)
-        for slot, method in zip(verdict.slots, verdict.methods, strict=True):
-            methods[slot - 1] = method.value
-        cells: dict[str, Iterable[Any]] = {
-            "id": ids,
-            "prompt": [question.prompt] * len(ids),
-            "slot": slots,
-            "rank": map(rank_of.get, slots),
-            "score": verdict.scores,
-            "votes": map(verdict.n_votes.__getitem__, slots),
-            "method": methods,
-            "set_aside": map(verdict.set_aside.get, slots),
-        }
-        for name, column in self._columns.items():
-            column.extend(cells[name])
-        if len(self._columns["id"]) >= ROW_GROUP:
+    def add(self, ballots: pa.RecordBatch) -> None:
+        """Add the rows of some prompts."""
+        self._rows = pa.concat_tables([self._rows, pa.Table.from_batches([ballots])])
+        while len(self._rows) >= ROW_GROUP:
             self._flush()
 
     def _flush(self) -> None:
-        group = {name: column[:ROW_GROUP] for name, column in self._columns.items()}
-        self._writer.write_table(pa.table(group, schema=BALLOTS))
-        for column in self._columns.values():
-            del column[:ROW_GROUP]
+        self._writer.write_table(self._rows[:ROW_GROUP].combine_chunks())
+        self._rows = self._rows[ROW_GROUP:]
 
     def __enter__(self) -> Self:
         return self
@@ -118,22 +105,61 @@ class _BallotTable:
                 self._flush()
 
 
-def _judgement(ids: Sequence[str], judged: JudgedPrompt, routes: Sequence[Route]) -> Judgement:
+def _ballots(ids: Sequence[str], block: Sequence[JudgedPrompt]) -> pa.RecordBatch:
+    """Return the rows of some prompts; `ids` are the record ids of all their candidates."""
+    numbers = np.array([question.prompt for question, _ in block])
+    verdicts = [verdict for _, verdict in block]
+    sizes = [len(question.candidates) for question, _ in block]
+    ends = np.cumsum(sizes)
+    slots = np.arange(len(ids)) - np.repeat(ends - sizes, sizes) + 1
+
+    # Rows are counted from the slot 0 that would precede a prompt's first candidate.
+    before = (ends - sizes - 1).tolist()
+    ranked = [start + slot for start, v in zip(before, verdicts, strict=True) for slot in v.slots]
+    named = [
+        start + slot
+        for start, v in zip(before, verdicts, strict=True)
+        for ballot in v.ballots
+        for slot in ballot.ranking
+    ]
+    ranks, votes = np.zeros(len(ids), np.int32), np.bincount(named, minlength=len(ids))
+    ranks[ranked] = [rank for v in verdicts for rank in range(1, len(v.slots) + 1)]
+    methods = np.repeat(np.array([verdict.method for verdict in verdicts], object), sizes)
+    methods[ranked] = [method for verdict in verdicts for method in verdict.methods]
+    set_aside = np.full(len(ids), None)
+    for start, verdict in zip(before, verdicts, strict=True):
+        for slot, reason in verdict.set_aside.items():
+            set_aside[start + slot] = reason
+    cells: dict[str, Any] = {
+        "id": ids,
+        "prompt": np.repeat(numbers, sizes),
+        "slot": slots,
+        "rank": pa.array(ranks, mask=ranks == 0),
+        "score": np.concatenate([verdict.scores for verdict in verdicts]),
+        "votes": votes,
+        "method": methods,
+        "set_aside": set_aside,
+    }
+    return pa.RecordBatch.from_pydict(cells, schema=BALLOTS)
+
+
+def _judgement(ids: Sequence[str], judged: JudgedPrompt, routes: Sequence[Route]) -> dict[str, Any]:
+    """Return the fields of a `Judgement`; making one would take as long as writing it."""
     question, verdict = judged
     alias, model = routes[0].alias, OFFLINE_MODEL
     if verdict.answers and verdict.ballots:
         alias = verdict.answers[0].route
         model = next(route.model for route in routes if route.alias == alias)
-    return Judgement(
-        prompt=question.prompt,
-        route=alias,
-        model=model,
-        ids=tuple(ids),
-        ballots=tuple(ballot.ranking for ballot in verdict.ballots),
-        answers=tuple(
-            AnswerReceipt(**{name: getattr(answer, name) for name in AnswerReceipt.model_fields})
+    return {
+        "prompt": question.prompt,
+        "route": alias,
+        "model": model,
+        "ids": ids,
+        "ballots": [ballot.ranking for ballot in verdict.ballots],
+        "answers": [
+            {name: getattr(answer, name) for name in AnswerReceipt.model_fields}
             for answer in verdict.answers
-        ),
-        reasons=dict(verdict.reasons),
-        set_aside=dict(verdict.set_aside),
-    )
+        ],
+        "reasons": verdict.reasons,
+        "set_aside": verdict.set_aside,
+    }

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from hashlib import sha256
+from hashlib import file_digest
 from pathlib import Path
 from string import ascii_uppercase
 from typing import Annotated, Any
@@ -159,8 +159,10 @@ def selection_name(
     how = {"max_usd", "max_attempts", "timeout_s", "concurrency", "batch", "batch_rest", "journal"}
     by_content = {"prompt", "route", "fallback_routes"}  # by words and models: names may change
     asked = params.model_dump(exclude=how | by_content)
+    with prompts_file.open("rb") as file:
+        prompts = file_digest(file, "sha256").hexdigest()
     shared = {
-        "prompts": sha256(prompts_file.read_bytes()).hexdigest(),
+        "prompts": prompts,
         "models": [route.model for route in routes],
         "seed": settings.calls.seed,
     }

@@ -106,4 +106,6 @@ def _check_wishes(values: Mapping[str, Any], candidates: Candidates, n: int) -> 
     weight_column = values["choose"]["weight_column"]
     if weight_column is not None:
         read_weights(candidates.pool.path, weight_column, candidates.rows, "choose.weight_column")
-    check_quotas(make_quotas(quotas, columns, np.flatnonzero(~candidates.is_known), [n]), n)
+    if quotas:
+        choosable = np.flatnonzero(~candidates.is_known)
+        check_quotas(make_quotas(quotas, columns, choosable, [n]), n)

@@ -1,5 +1,6 @@
 """Let a model rank the records most worth an answer, prompt by prompt."""
 
+import gc
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing, closing
 from functools import partial
@@ -33,6 +34,7 @@ def work(stage: Stage) -> None:
     place = journal_place(stage.state, stage.values)
     with closing(Journal(place, name, cap_usd=params.max_usd)) as journal:
         with OutputWriter(stage.out, setup) as outputs:
+            gc.freeze()  # otherwise every collection looks at all of the modules again
             run_loop(_judge(setup, journal, progress.advance, outputs.add))
         spent_usd, n_new = journal.spent_usd, journal.n_new
         usage = outputs.write_usage(journal)

@@ -1,6 +1,5 @@
 """Questions to a judge, and its verdicts."""
 
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple, Self
@@ -94,15 +93,10 @@ class Verdict(NamedTuple):
     unanswered: tuple[str, ...] = ()  # the keys of requests that gave no answer, or were not sent
 
     @property
-    def n_votes(self) -> Counter[int]:
-        """The number of ballots that name each slot."""
-        return Counter(slot for ballot in self.ballots for slot in ballot.ranking)
-
-    @property
     def methods(self) -> tuple[PickMethod, ...]:
         """The method that ranked each slot in `slots`."""
-        n_votes = self.n_votes
-        return tuple(self.method if n_votes[slot] else PickMethod.FALLBACK for slot in self.slots)
+        named = {slot for ballot in self.ballots for slot in ballot.ranking}
+        return tuple(self.method if slot in named else PickMethod.FALLBACK for slot in self.slots)
 
 
 PENDING = Verdict((), (), PickMethod.LLM, {}, (), ())

@@ -66,7 +66,12 @@ class Line(Document):
 
     def to_line(self) -> str:
         """Return the line of the file."""
-        return _LINES.encode(self.model_dump(mode="json")) + "\n"
+        return as_line(self.model_dump(mode="json"))
+
+
+def as_line(fields: Mapping[str, object]) -> str:
+    """Return the line of a document with these fields, which are not checked."""
+    return _LINES.encode(fields) + "\n"
 
 
 L = TypeVar("L", bound=Line)

@@ -4,11 +4,12 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
-from functools import lru_cache
 from hashlib import sha256
 from typing import Any, NamedTuple, Self
 
-from tasks.lib.journal.canonical import canonical_json
+import orjson
+
+from tasks.lib.journal.canonical import canonical_json, number_of_json
 
 OPEN = "open"  # the call is still running
 ANSWER = "answer"
@@ -67,14 +68,13 @@ class Answer(NamedTuple):
             ValueError: A value is not in the format that `as_row` writes.
             TypeError: As for ValueError.
         """
-        answer = cls(*row)
-        if answer.is_upper_bound not in (False, True):
-            raise ValueError(f"is_upper_bound: {answer.is_upper_bound}")
-        return answer._replace(
-            parsed=_read_tuple(answer.parsed),
-            is_upper_bound=bool(answer.is_upper_bound),
-            dropped_params=_read_tuple(answer.dropped_params),
-        )
+        facts = dict(zip(cls._fields, row, strict=True))
+        if facts["is_upper_bound"] not in (False, True):
+            raise ValueError(f"is_upper_bound: {facts['is_upper_bound']}")
+        facts["is_upper_bound"] = bool(facts["is_upper_bound"])
+        for name in ("parsed", "dropped_params"):
+            facts[name] = _read_tuple(facts[name])
+        return cls(**facts)
 
     @property
     def digest(self) -> str:
@@ -83,8 +83,8 @@ class Answer(NamedTuple):
         Fields at their defaults are left out, so that receipts older than a field still match.
         """
         defaults = self._field_defaults
-        facts = self._asdict().items()
-        return answer_key(**{name: v for name, v in facts if v != defaults.get(name)})[:32]
+        facts = {n: v for n, v in self._asdict().items() if v != defaults.get(n)}
+        return answer_key(**facts | {"usd": number_of_json(self.usd)})[:32]
 
 
 class Call(NamedTuple):
@@ -158,10 +158,9 @@ class Refused(StrEnum):
     """The call could cost more than what is left under the cap."""
 
 
-@lru_cache  # a run has few different lists
 def _read_tuple(text: Any) -> tuple[Any, ...]:
-    found = tuple(json.loads(text))
-    if json.dumps(found) != text:
+    found = tuple(orjson.loads(text))
+    if str([*found]) != text and json.dumps(found) != text:
         raise ValueError(text)
     return found
 

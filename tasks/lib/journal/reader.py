@@ -1,8 +1,10 @@
 """Read a journal without changing it."""
 
 import sqlite3
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.stage import JOURNAL
@@ -21,6 +23,8 @@ from tasks.lib.journal.models import (
     FailedCall,
 )
 from tasks.lib.journal.schema import connect_existing, explained
+
+MAX_AHEAD, MAX_KEPT = 64, 512  # rows that are read together, and rows that wait to be needed
 
 
 class JournalReader:
@@ -43,11 +47,11 @@ class JournalReader:
         Raises:
             DataError: The row was edited after it was stored.
         """
-        try:  # without a context manager, since a run may look up a hundred thousand answers
-            row = self._db.execute(self._answer_of_key, (key,)).fetchone()
-        except Exception:
-            with explained(self.path):
-                raise
+        row = self._ahead.pop(key, None)
+        if row is None:
+            row = self._read_on(key)
+        else:
+            self._n_used += 1
         if row is None:
             return None
         try:
@@ -133,5 +137,25 @@ class JournalReader:
         self.has_former_keys = has_table(db, MARK)
         where = "key = ?"
         if isinstance(db, sqlite3.Connection):  # to read the key from the row, not from the index
-            where = "rowid = (SELECT rowid FROM answers WHERE key = ?)"
-        self._answer_of_key = f"SELECT {', '.join(Answer._fields)} FROM answers WHERE {where}"
+            where = "rowid >= (SELECT rowid FROM answers WHERE key = ?) ORDER BY rowid"
+        self._query = f"SELECT {', '.join(Answer._fields)} FROM answers WHERE {where} LIMIT ?"
+        self._ahead: dict[str, Sequence[Any]] = {}
+        self._n_used = 0
+
+    def _read_on(self, key: str) -> Sequence[Any] | None:
+        """Return the row of an answer, and keep the next ones, as many as seem to be useful.
+
+        Later questions are likely to need them, since answers are stored in about the order of the
+        questions.
+        """
+        n_rows = min(MAX_AHEAD, 2 + 2 * self._n_used)
+        self._n_used = 0
+        try:  # without a context manager, since a run may look up a hundred thousand answers
+            rows = self._db.execute(self._query, (key, n_rows)).fetchall()
+        except Exception:
+            with explained(self.path):
+                raise
+        if len(self._ahead) > MAX_KEPT:
+            self._ahead.clear()
+        self._ahead |= {row[0]: row for row in rows[1:]}
+        return rows[0] if rows else None
