@@ -29,7 +29,7 @@ from tasks.lib.gateway.routes import Route, load_route
 from tasks.lib.journal.journal import Journal
 from tasks.lib.journal.models import Answer, Call, Refused
 from tasks.lib.journal.schema import connect
-from tasks.llm_select.cascade import JudgeSettings, RouteCascade
+from tasks.llm_select.ask_routes import JudgeSettings, RouteCascade
 from tasks.llm_select.judge import Judge
 from tasks.llm_select.prompt import read_prompt
 from tasks.llm_select.verdicts import Members, Question, ignore

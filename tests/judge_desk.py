@@ -12,7 +12,7 @@ from tasks.lib.gateway.litellm_setup import load_litellm
 from tasks.lib.gateway.request import CallSettings
 from tasks.lib.gateway.routes import load_chain
 from tasks.lib.journal.journal import Journal
-from tasks.llm_select.cascade import JudgeSettings
+from tasks.llm_select.ask_routes import JudgeSettings
 from tasks.llm_select.judge import Judge
 from tasks.llm_select.prompt import read_prompt
 from tasks.llm_select.verdicts import Question

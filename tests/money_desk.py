@@ -16,8 +16,8 @@ from tasks.lib.gateway.journal_lookup import WithoutAnswer
 from tasks.lib.gateway.request import CallSettings
 from tasks.lib.gateway.routes import load_route
 from tasks.lib.journal.journal import Journal
+from tasks.llm_select.ask_routes import JudgeSettings
 from tasks.llm_select.candidates import Candidates
-from tasks.llm_select.cascade import JudgeSettings
 from tasks.llm_select.count_usage import Bill
 from tasks.llm_select.judge import Judge
 from tasks.llm_select.judge_all import judge_prompts

@@ -18,7 +18,7 @@ from tasks.lib.gateway.reply import ReplyProblem
 from tasks.lib.gateway.request import CallSettings
 from tasks.lib.gateway.routes import load_chain, load_route
 from tasks.lib.journal.reader import JournalReader
-from tasks.llm_select.cascade import JudgeSettings
+from tasks.llm_select.ask_routes import JudgeSettings
 from tasks.llm_select.judge import Judge
 from tasks.llm_select.letters import LetterBias, mean_preferences, parse_letters, read_preferences
 from tasks.llm_select.prompt import read_prompt

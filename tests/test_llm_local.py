@@ -26,7 +26,7 @@ from tasks.lib.gateway.local_server_process import CONTEXT_TOKENS, LOCAL_NAME
 from tasks.lib.gateway.request import CallSettings
 from tasks.lib.gateway.routes import load_chain
 from tasks.lib.journal.journal import Journal
-from tasks.llm_select.cascade import JudgeSettings
+from tasks.llm_select.ask_routes import JudgeSettings
 from tasks.llm_select.judge import Judge
 from tasks.llm_select.picks import answer_schema, parse_picks
 from tasks.llm_select.prompt import read_prompt

@@ -11,8 +11,8 @@ from tasks.lib.core.shown_text import shorten
 from tasks.lib.gateway.prices import max_prompt_tokens
 from tasks.lib.gateway.request import Messages, response_format
 from tasks.lib.gateway.token_count import fewest_tokens
+from tasks.llm_select.ask_routes import JudgeSettings
 from tasks.llm_select.attention_checks import MAX_BYTES
-from tasks.llm_select.cascade import JudgeSettings
 from tasks.llm_select.picks import answer_schema
 from tasks.llm_select.setup import Setup
 from tasks.llm_select.votes import n_useful

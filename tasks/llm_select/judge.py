@@ -8,8 +8,8 @@ from tasks.lib.gateway.journal_lookup import AnswerSource, Pending
 from tasks.lib.gateway.routes import Route
 from tasks.lib.prompts.share_budget import Take
 from tasks.lib.typicality.typicality import choose
+from tasks.llm_select.ask_routes import CascadeAnswer, JudgeSettings, RouteCascade
 from tasks.llm_select.attention_checks import insert
-from tasks.llm_select.cascade import CascadeAnswer, JudgeSettings, RouteCascade
 from tasks.llm_select.letters import LetterBias, mean_preferences
 from tasks.llm_select.verdicts import (
     PENDING,

@@ -18,7 +18,7 @@ from tasks.lib.gateway.routes import Route, load_chain, load_route, require_usab
 from tasks.lib.journal.models import SelectionName, answer_key
 from tasks.lib.prompts.prompt_size import MAX_CANDIDATES, Mode
 from tasks.lib.prompts.share_budget import Take
-from tasks.llm_select.cascade import JudgeSettings
+from tasks.llm_select.ask_routes import JudgeSettings
 from tasks.llm_select.prompt import Prompt, read_prompt
 
 FRAME_TOKENS, PICK_TOKENS, REASON_TOKENS = 16, 4, 40  # of an answer; a sentence has 25 words

@@ -15,9 +15,9 @@ from tasks.lib.gateway.routes import Route, load_chain
 from tasks.lib.pool_columns import read_columns, read_weights
 from tasks.lib.prompts.prompt_size import Mode, check_budgets
 from tasks.lib.prompts.share_budget import Take
+from tasks.llm_select.ask_routes import JudgeSettings
 from tasks.llm_select.attention_checks import plan_checks
 from tasks.llm_select.candidates import Candidates
-from tasks.llm_select.cascade import JudgeSettings
 from tasks.llm_select.judge_all import judge_prompts
 from tasks.llm_select.params import LlmSelect, check_answer_room, check_letters, read_settings
 from tasks.llm_select.verdicts import AskJudge, Receive
