@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tasks.llm_select.position_bias import Agreement, PositionBias
+from tasks.llm_select.position_bias import PositionBias
+from tasks.llm_select.vote_agreement import Agreement
 
 
 def bias_of(choices: list[tuple[int, int]]) -> dict:

@@ -10,7 +10,7 @@ from typing import Any
 from tasks.audit.check_schemas import damaged_files
 from tasks.audit.dvc_lock import Lock
 from tasks.audit.lookup import find
-from tasks.audit.rivals import best_cover, prompt_of
+from tasks.audit.rivals_and_cover import best_cover, prompt_of
 from tasks.lib.core.drops import DedupeDrop
 from tasks.lib.core.errors import CurationError, DataError
 from tasks.lib.core.params import PARAMS_FILE, read_params

@@ -10,9 +10,10 @@ from tasks.lib.gateway.journal_lookup import WithoutAnswer
 from tasks.lib.journal.models import CallCost
 from tasks.lib.journal.reader import JournalReader
 from tasks.lib.prompts.prompt_size import Mode
-from tasks.llm_select.position_bias import Agreement, PositionBias
+from tasks.llm_select.position_bias import PositionBias
 from tasks.llm_select.setup import Setup
 from tasks.llm_select.verdicts import JudgedPrompt, PickMethod, Question, UsedAnswer, Verdict
+from tasks.llm_select.vote_agreement import Agreement
 
 USD_DIGITS = 9
 TOKENS = ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens")
