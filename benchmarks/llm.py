@@ -1,16 +1,18 @@
 """Measure what judging costs in addition to the model: the rate of calls, and the journal.
 
-    python benchmarks/llm.py rate [PROMPTS [RUNS]]  # calls per second to a server that takes 0.5 s
-    python benchmarks/llm.py journal                # time to reserve, store and look up an answer
+    python benchmarks/llm.py rate [--prompts N] [--runs N] [--reply-s S] [--provider NAME]
+    python benchmarks/llm.py journal
+
+The first measures calls per second, the second the time to reserve, store and look up an answer.
 
 Each command prints Markdown. The server runs in its own process and does almost nothing.
 """
 
+import argparse
 import asyncio
 import json
 import multiprocessing
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -34,7 +36,6 @@ from tasks.llm_select.judge import Judge
 from tasks.llm_select.prompt import read_prompt
 from tasks.llm_select.verdicts import Members, Question, ignore
 
-LATENCY_S = 0.5
 CONCURRENCY = 64
 SIZE = 14
 ANSWER = '{"picks": [3]}'
@@ -78,10 +79,10 @@ def serve(ready: Connection, latency_s: float) -> None:
     asyncio.run(main())
 
 
-def route_to(port: int) -> Route:
-    """Return a route to the server."""
+def route_to(port: int, provider: str = "openai") -> Route:
+    """Return a route to the server through LiteLLM's client for a provider."""
     deployment = {
-        "model": "openai/fake",
+        "model": f"{provider}/fake",
         "schema": "always",
         "api_base": f"http://127.0.0.1:{port}/v1",
         "api_key": "none",
@@ -123,23 +124,23 @@ async def judged(route: Route, folder: Path, work: Callable[[Judge], Awaitable[A
             await gateway.aclose()
 
 
-def rate(n: int = 1000, n_runs: int = 3) -> None:
+def rate(n: int, n_runs: int, latency_s: float, provider: str) -> None:
     """Measure calls per second, as a share of the rate that the server's latency allows.
 
     A run cannot reach the ideal, in which all places are in use from beginning to end: the first
-    call is sent alone, the next ones are spread over half a second, and the last ones end over half
-    a second. The second line has the rate of a run that loses only this. The steady share is that
+    call is sent alone, the next ones are spread over its duration, and the last ones end over as
+    long. The second line has the rate of a run that loses only this. The steady share is that
     of the time in between.
     """
     load_litellm()
     ours, theirs = multiprocessing.Pipe()
-    server = multiprocessing.Process(target=serve, args=(theirs, LATENCY_S), daemon=True)
+    server = multiprocessing.Process(target=serve, args=(theirs, latency_s), daemon=True)
     server.start()
-    route = route_to(ours.recv())
-    ideal = CONCURRENCY / LATENCY_S
+    route = route_to(ours.recv(), provider)
+    ideal = CONCURRENCY / latency_s
     print(f"| {n:,} prompts, {CONCURRENCY} at a time | s | calls/s | share | steady | CPU ms |")
     print("|---|---|---|---|---|---|")
-    least_s = 2 * LATENCY_S + (n - 2) / ideal
+    least_s = 2 * latency_s + (n - 2) / ideal
     for name, took_s in (("ideal", n / ideal), ("first call alone, others spread", least_s)):
         print(f"| {name} | {took_s:.1f} | {n / took_s:.0f} | {n / took_s / ideal:.0%} | 100% | |")
     for _ in range(n_runs):
@@ -227,4 +228,14 @@ def fill(folder: Path, n: int) -> None:
 
 if __name__ == "__main__":
     os.chdir(Path(__file__).parent.parent)
-    {"rate": rate, "journal": journal}[sys.argv[1]](*map(int, sys.argv[2:]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("rate", "journal"))
+    parser.add_argument("--prompts", type=int, default=1000)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--reply-s", type=float, default=0.5)
+    parser.add_argument("--provider", default="openai")
+    asked = parser.parse_args()
+    if asked.what == "journal":
+        journal()
+    else:
+        rate(asked.prompts, asked.runs, asked.reply_s, asked.provider)

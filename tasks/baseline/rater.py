@@ -18,11 +18,11 @@ from tasks.baseline.rating_prompt import (
     question_words,
     rating_question,
 )
-from tasks.lib.gateway.concurrency import WAITING_PER_CALL, TaskPool
 from tasks.lib.gateway.gateway import Gateway
 from tasks.lib.gateway.journal_lookup import WithoutAnswer
 from tasks.lib.gateway.request import CallSettings, NoAnswer, Request, make_request
 from tasks.lib.gateway.routes import Route
+from tasks.lib.gateway.task_pool import WAITING_PER_CALL, TaskPool
 from tasks.lib.journal.models import Answer, FailedCall, SelectionName, answer_key
 from tasks.lib.journal.reader import JournalReader
 

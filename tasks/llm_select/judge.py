@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from tasks.lib.core.shown_text import shorten
-from tasks.lib.gateway.concurrency import WAITING_PER_CALL, TaskPool
 from tasks.lib.gateway.journal_lookup import AnswerSource, Pending
 from tasks.lib.gateway.routes import Route
+from tasks.lib.gateway.task_pool import WAITING_PER_CALL, TaskPool
 from tasks.lib.prompts.share_budget import Take
 from tasks.lib.typicality.typicality import choose
 from tasks.llm_select.ask_routes import CascadeAnswer, JudgeSettings, RouteCascade
@@ -143,7 +143,7 @@ class Judge:
             except Pending as error:
                 pending = error
                 continue
-            answers.append(answer if vote == 1 else answer.renumbered(shown))
+            answers.append(answer if vote == 1 else answer.renumbered(shown))  # 1 keeps the order
             if answer.picks:
                 slots = tuple(i + 1 for i in answer.picks)
                 ballot = Ballot(len(shown), slots, as_ballot(slots, shown), answer.is_whole)

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
+from tasks.llm_select.position_bias import DIGITS
 from tasks.llm_select.votes import Ranking
-
-DIGITS = 6  # of reported numbers; the last bits differ between processors
 
 
 class Agreement:

@@ -10,13 +10,13 @@ from tasks.evaluate.judge.prompts import REASK_WORDS, question_words
 from tasks.lib.core.events import log
 from tasks.lib.core.stage import JOURNAL, Stage
 from tasks.lib.documents.evaluation import JudgeUsage
-from tasks.lib.gateway.concurrency import WAITING_PER_CALL, TaskPool
 from tasks.lib.gateway.event_loop import run_loop
 from tasks.lib.gateway.gateway import Gateway
 from tasks.lib.gateway.journal_lookup import WithoutAnswer
 from tasks.lib.gateway.reply import UnusableReply
 from tasks.lib.gateway.request import CallSettings, Messages, Request, make_request
 from tasks.lib.gateway.routes import Route
+from tasks.lib.gateway.task_pool import WAITING_PER_CALL, TaskPool
 from tasks.lib.journal.journal import Journal
 from tasks.lib.journal.models import Answer, SelectionName, answer_key
 

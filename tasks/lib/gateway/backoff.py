@@ -1,8 +1,8 @@
-"""Determine how long to wait before retrying a failed call, and who waits."""
+"""Determine how long to wait before retrying a failed call."""
 
 import random
 
-from tasks.lib.gateway.errors import ErrorKind, ProviderError
+from tasks.lib.gateway.errors import ProviderError
 
 MAX_BACKOFF_S = 60.0
 
@@ -19,8 +19,3 @@ def retry_delay_s(error: ProviderError, n_failed: int, backoff_s: float) -> floa
         return error.retry_after_s
     longest_s: float = min(MAX_BACKOFF_S, backoff_s * 2 ** (n_failed - 1))
     return random.uniform(longest_s / 2, longest_s)  # spreads out calls that failed together
-
-
-def rests_endpoint(error: ProviderError) -> bool:
-    """Return whether all calls to the endpoint wait, rather than only this question."""
-    return error.kind is ErrorKind.RATE_LIMIT

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from tasks.lib.core.events import log
-from tasks.lib.gateway.backoff import rests_endpoint, retry_delay_s
-from tasks.lib.gateway.concurrency import ConcurrencyLimit
+from tasks.lib.gateway.backoff import retry_delay_s
+from tasks.lib.gateway.concurrency_limit import ConcurrencyLimit
 from tasks.lib.gateway.endpoint import Endpoint, least_busy
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
 from tasks.lib.gateway.fatal_error import FATAL, run_error
@@ -42,10 +42,11 @@ class _RouteState:
         self.succeeded_s = -1.0  # when a call last got a reply
         self.rests_until_s = 0.0
 
-    def is_overloaded(self, began_s: float) -> bool:
-        """Return whether a call that timed out did so since too many calls ran at once.
+    def timed_out(self, began_s: float) -> bool:
+        """Make fewer calls at once if most of them time out.
 
-        If most calls time out, this lowers their number.
+        Return whether more calls ran at once than now when the call that timed out began; then it
+        says nothing about its question.
         """
         limit = self.limit.timed_out(began_s)
         if limit:
@@ -173,7 +174,7 @@ class Gateway:
             attempts = failed_attempts(self._journal, request)
             if result is None or result.kind in HARMLESS:
                 continue
-            if result.kind is ErrorKind.TIMEOUT and state.is_overloaded(began_s):
+            if result.kind is ErrorKind.TIMEOUT and state.timed_out(began_s):
                 continue
             n_failed += 1
             failing_since_s = failing_since_s or began_s
@@ -212,7 +213,7 @@ class Gateway:
 
     async def _wait(self, error: ProviderError, endpoint: Endpoint, delay_s: float) -> None:
         """Let the endpoint rest after a rate limit error; otherwise delay only this question."""
-        if rests_endpoint(error):
+        if error.kind is ErrorKind.RATE_LIMIT:
             endpoint.rest(delay_s)
             return
         with suppress(TimeoutError):

@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 from tasks.lib.core.events import log
 from tasks.lib.gateway.classify_error import MAX_MESSAGE
-from tasks.lib.gateway.concurrency import StopRun
 from tasks.lib.gateway.endpoint import Endpoint
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
 from tasks.lib.gateway.prices import Tier
 from tasks.lib.gateway.reply import CUT, Reply, UnusableReply
 from tasks.lib.gateway.request import Request
+from tasks.lib.gateway.task_pool import StopRun
 from tasks.lib.journal.journal import Journal
 from tasks.lib.journal.models import ANSWER, Answer, Call, CallCost, Refused, Settled
 

@@ -50,11 +50,11 @@ class CutWatch:
         """Record a count; return whether it is the highest and many different prompts share it."""
         if n > self._highest:
             self._highest, self._keys, self._sizes = n, set(), (n_bytes, n_bytes)
-        shortest, longest = self._sizes
         if n == self._highest:
             if len(self._keys) < SAME_COUNTS:
                 self._keys.add(key)
-            shortest, longest = self._sizes = min(shortest, n_bytes), max(longest, n_bytes)
+            self._sizes = min(*self._sizes, n_bytes), max(*self._sizes, n_bytes)
+        shortest, longest = self._sizes
         return len(self._keys) >= SAME_COUNTS and longest > SPREAD * shortest
 
 

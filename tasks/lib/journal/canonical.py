@@ -1,5 +1,6 @@
 """Write JSON in a form that is the same for equal values, so that its hash can be a key."""
 
+import json
 from typing import Any
 
 import orjson
@@ -8,7 +9,6 @@ ALIKE_FROM, ALIKE_TO = 1e-3, 2**53
 """Numbers that orjson writes as `json.dumps` does: without exponents, and not over 64 bits."""
 SAME, NUMBERS = {str, bool, type(None)}, {int, float}
 """Types whose values need no second look, and types that need one."""
-NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
 def canonical_json(value: Any) -> bytes:
@@ -32,19 +32,16 @@ def canonical_json(value: Any) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
-def number_of_json(value: float) -> float | orjson.Fragment:
-    """Return a number in the form that `canonical_json` writes fastest."""
-    if not value or ALIKE_FROM <= abs(value) <= ALIKE_TO:
-        return value
-    return orjson.Fragment(NOT_FINITE.get(repr(value), repr(value)))
-
-
 def _with_numbers_of_json(value: Any) -> Any:
     """Return the value with numbers in the form of `json.dumps` where that of orjson differs."""
     if type(value) in NUMBERS:
-        return number_of_json(value)
+        is_alike = not value or ALIKE_FROM <= abs(value) <= ALIKE_TO
+        return value if is_alike else orjson.Fragment(json.dumps(value))
     if isinstance(value, dict):
-        return {name: _with_numbers_of_json(part) for name, part in value.items()}
+        return {
+            name: part if type(part) in SAME else _with_numbers_of_json(part)
+            for name, part in value.items()
+        }
     if isinstance(value, list | tuple):
-        return [_with_numbers_of_json(part) for part in value]
+        return [part if type(part) in SAME else _with_numbers_of_json(part) for part in value]
     return value
